@@ -1,0 +1,38 @@
+//! The words of Portolan as types: what an event, a run, a plan and a delivery are, which states they
+//! pass through, how money is written and when a failed attempt is made again.
+//!
+//! Everything here is pure: no socket, no file, no database, no ambient clock. The other crates do the
+//! work; this one says what is right. It must not know any of them.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`id`] | the typed ids (`evt_…`, `run_…`) |
+//! | [`time`] | [`Timestamp`] and the [`Clock`] that everything takes as an argument |
+//! | [`tenant`] | [`Scope`]: which tenant, in which environment |
+//! | [`contract`] | the contract with modules (`wit/mapping.wit`) as plain Rust types |
+//! | [`plan`] | what must hold before a plan is stored |
+//! | [`pointer`] | JSON Pointers: reading, and copying values from responses into bodies |
+//! | [`money`] | exact decimals, ledger balance |
+//! | [`state`] | the state machines of runs and deliveries |
+//! | [`verdict`] | how an attempt ended, and whom it concerns |
+//! | [`retry`] | exponential back-off with full jitter |
+//! | [`secret`] | values that never print |
+
+pub mod contract;
+pub mod id;
+pub mod money;
+pub mod plan;
+pub mod pointer;
+pub mod retry;
+pub mod secret;
+pub mod state;
+pub mod tenant;
+pub mod time;
+pub mod verdict;
+
+pub use id::{
+    AlertId, ConnectionId, DeliveryId, EventId, KeyId, MappingId, ModuleDigest, RunId, SourceId, TenantId,
+};
+pub use secret::Secret;
+pub use tenant::{Environment, Scope};
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};
