@@ -1,1 +1,159 @@
-//! portolan-store
+//! What Portolan remembers: the traits that the rest of the host is written against, the promises that
+//! every implementation keeps, and the embedded SQLite implementation.
+//!
+//! One trait and one file per noun. A method on tenant data takes the [`Scope`] (or the tenant's id)
+//! first. A guarded change returns an outcome enum; errors are for what the caller cannot foresee.
+//!
+//! # Promises
+//!
+//! The conformance suite (`conformance`) tests each of these for every implementation, and its tests cite
+//! the numbers.
+//!
+//! | # | promise |
+//! |---|---|
+//! | S1 | When a writing method returns `Ok`, its effect survives power loss. |
+//! | S2 | A method's effect is whole or absent: a crash never leaves half of it. |
+//! | S3 | Of events with one source and one idempotency key, only the first is stored; every repeat gets the first one's id. |
+//! | S4 | An event and its runs are stored together; so are a run's outcome, facts, log, cost, references, alerts and deliveries. |
+//! | S5 | A run or delivery is leased to one owner at a time; every lease has a higher epoch than the one before, and a finish with an older epoch, or after the lease was lost, changes nothing and says so. |
+//! | S6 | An attempt's intent is stored before its claim is returned. A lease that ends without a result leaves the delivery in doubt, and the run one process death richer. |
+//! | S7 | Final states never change again. |
+//! | S8 | Claims are fair: while several tenants have due work, none is served twice before each was served once. |
+//! | S9 | Runs with one mapping and one ordering key are claimed in the order of their events: a later one only when no earlier one is pending (unless deferred), leased, held or dead. |
+//! | S10 | A delivery is claimed only when every delivery it comes after is delivered, and no delivery of an earlier event with the same mapping and ordering key is unfinished. |
+//! | S11 | Nothing of one scope is ever answered to another. |
+//! | S12 | Open alerts with one scope, code and title are one alert, counted. |
+//! | S13 | A claim costs the same whether ten or ten million finished rows are stored. |
+
+pub mod alert;
+pub mod connection;
+pub mod delivery;
+pub mod event;
+pub mod key;
+pub mod lookup;
+pub mod mapping;
+pub mod module;
+pub mod reference;
+pub mod run;
+pub mod source;
+pub mod tenant;
+
+use portolan_domain::Timestamp;
+
+/// Everything a host needs. `Arc<dyn Store>` is what is passed around.
+pub trait Store:
+    alert::Alerts
+    + connection::Connections
+    + delivery::Deliveries
+    + event::Events
+    + key::Keys
+    + lookup::Lookups
+    + mapping::Mappings
+    + module::Modules
+    + reference::References
+    + run::Runs
+    + source::Sources
+    + tenant::Tenants
+    + Upkeep
+    + std::fmt::Debug
+{
+}
+
+/// What keeps a store going.
+#[async_trait::async_trait]
+pub trait Upkeep: Send + Sync {
+    /// Ends the leases of every owner but this one, when the store can be sure that no other host is alive
+    /// (the embedded store is locked by one process). Called once at start; returns how many ended.
+    async fn leases_end_foreign(&self, owner: &str, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Answers only when a write would be made durable now. For `/readyz`.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// How many runs and deliveries are in each state that is not final: for metrics.
+    async fn backlog(&self) -> Result<Backlog, StoreError>;
+}
+
+/// Unfinished work, over all tenants.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Runs by state.
+    pub runs: Vec<(portolan_domain::state::RunState, u64)>,
+    /// Deliveries by state.
+    pub deliveries: Vec<(portolan_domain::state::DeliveryState, u64)>,
+}
+
+/// What a caller of the store can act on.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No such row in this scope. Another scope's row is none.
+    #[error("not found")]
+    NotFound,
+    /// The row exists, or is in another state than the change needs. Read it again.
+    #[error("conflict: {0}")]
+    Conflict(&'static str),
+    /// The store cannot answer or make anything durable now (disk full, locked, shutting down). Try later;
+    /// nothing was changed.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What is stored cannot be read back. Stop and look.
+    #[error("the store holds what cannot be read: {what}")]
+    Corrupt {
+        /// Which table and column.
+        what: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Part of a long list, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Only rows older than the one with this id (the last of the page before).
+    pub before: Option<String>,
+    /// At most this many rows, 1 to 500.
+    pub rows_max: u32,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { before: None, rows_max: 100 }
+    }
+}
+
+/// What a claim may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimRequest {
+    /// Who claims: this process's incarnation, new at every start.
+    pub owner: String,
+    /// The present.
+    pub now: Timestamp,
+    /// How long the lease lasts, in milliseconds.
+    pub lease_ms: u64,
+    /// At most this many.
+    pub rows_max: usize,
+    /// How many more each busy lane may take (a tenant for runs, a connection for deliveries), by id. A lane
+    /// that is not named may take `lane_room`.
+    pub room: std::collections::BTreeMap<String, usize>,
+    /// See `room`.
+    pub lane_room: usize,
+}
+
+/// Proof of a lease: goes into every write that its owner makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Who holds it.
+    pub owner: String,
+    /// Higher than that of every lease before it on the same row.
+    pub epoch: u64,
+}
+
+/// Whether a finish took effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Finish {
+    /// It did.
+    Done,
+    /// The lease had been lost: nothing was changed.
+    LeaseLost,
+}
