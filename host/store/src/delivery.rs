@@ -118,6 +118,9 @@ pub struct DeliveryClaim {
     pub attempts_since_redrive: u32,
     /// Whether an earlier attempt may have been carried out (S6 included).
     pub in_doubt: bool,
+    /// When the latest doubt arose: when an ambiguous attempt was finished, or when an attempt was found abandoned
+    /// (then this claim's `now`). A retryable or permanent failure leaves it as it is.
+    pub doubt_since: Option<Timestamp>,
 }
 
 /// How an attempt ended.
@@ -138,6 +141,8 @@ pub enum DeliveryEnd {
         due_at: Timestamp,
         /// How the attempt failed.
         failure: CallFailure,
+        /// To be raised.
+        alerts: Vec<NewAlert>,
     },
     /// It may or may not have been carried out, and only a person can tell.
     InDoubt {
