@@ -1,1 +1,82 @@
-fn main() {}
+//! `cargo xtask`: everything a person does with this repository, each as one command.
+//!
+//! A newcomer has cargo and nothing else, so this crate is the first thing that is ever compiled here: few
+//! dependencies, no wasm engine, no async runtime. It prepares what a command needs by itself and says what it
+//! does. It prints progress on stderr; stdout belongs to results (and to the program it starts).
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`guests`] | `cargo xtask guests`: the mapping modules as components |
+//! | [`toolchain`] | a compiler that can build for WebAssembly, found or made |
+//! | [`suite`] | `cargo xtask test` |
+//! | [`demo`] | `cargo xtask demo` and `cargo xtask bench` |
+//! | [`tidy`] | the house rules that no compiler checks |
+//! | [`repository`] | where things are, and what git tracks |
+//! | [`process`] | starting programs and saying so |
+//!
+//! It knows no other crate of the workspace: it starts them as programs.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool of the repository: printing is its purpose"
+)]
+
+mod demo;
+mod guests;
+mod process;
+mod repository;
+mod suite;
+mod tidy;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::process::Ended;
+use crate::repository::Repository;
+
+/// The commands of this repository. Each prepares what it needs and says what it does.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds everything and runs the whole main job on this machine, with simulated ERPs.
+    Demo(demo::Arguments),
+    /// Runs the whole test suite: guests, host, the guests' native tests, tidy.
+    Test(suite::Arguments),
+    /// Builds the mapping modules as components, preparing the wasm toolchain where it is missing.
+    Guests,
+    /// Measures: a fresh sandbox against native code, the whole host, acknowledgements.
+    Bench(demo::BenchArguments),
+    /// Checks the house rules that no compiler checks.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(Ended { success: true }) => ExitCode::SUCCESS,
+        Ok(Ended { success: false }) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<Ended> {
+    let repository = Repository::find()?;
+    match command {
+        Command::Demo(arguments) => demo::run(&repository, &arguments),
+        Command::Test(arguments) => suite::run(&repository, &arguments),
+        Command::Guests => guests::run(&repository),
+        Command::Bench(arguments) => demo::bench(&repository, &arguments),
+        Command::Tidy => tidy::run(&repository),
+    }
+}

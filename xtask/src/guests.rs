@@ -1,0 +1,154 @@
+//! `cargo xtask guests`: the mapping modules, from Rust source to WebAssembly components.
+//!
+//! Every package of the guests' workspace that makes a `cdylib` becomes one component,
+//! `guest-mappings/target/components/<package name>.wasm`. A component that imports anything but the contract
+//! (`portolan:mapping/…`) is refused here already, as the host would refuse it at upload. The same sources and
+//! the same compiler make the same bytes in any folder. Files that are no longer made are deleted.
+//!
+//! `demo`, `test` and `bench` call [`build`] first. When nothing changed it costs less than two seconds.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use wit_component::{ComponentEncoder, DecodedWasm};
+
+use crate::process::{self, Ended, say};
+use crate::repository::{Metadata, Repository, cargo_home};
+use crate::toolchain::{TARGET, Toolchain};
+
+/// The only imports a module of ours may have.
+const IMPORTS_ALLOWED: &str = "portolan:mapping/";
+
+/// One module, ready for upload.
+struct Component {
+    name: String,
+    bytes: usize,
+    sha256: String,
+}
+
+/// Builds, and prints name, size and digest of each component on stdout.
+pub(crate) fn run(repository: &Repository) -> Result<Ended> {
+    let components = build(repository)?;
+    let width = components.iter().map(|component| component.name.len()).max().unwrap_or_default();
+    for Component { name, bytes, sha256 } in &components {
+        println!("{name:width$}  {bytes:>9} bytes  sha256 {sha256}");
+    }
+    Ok(Ended { success: true })
+}
+
+/// Builds, and says so on stderr only.
+pub(crate) fn prepare(repository: &Repository) -> Result<()> {
+    let components = build(repository)?;
+    say(format!("{} components in {}", components.len(), repository.components().display()));
+    Ok(())
+}
+
+fn build(repository: &Repository) -> Result<Vec<Component>> {
+    let guests = repository.guests();
+    let toolchain = Toolchain::prepare(&guests)?;
+    say(format!("guests: {TARGET} with {}", toolchain.version));
+    let modules = modules(&toolchain, &guests)?;
+    let target = guests.join("target");
+    let mut cargo = toolchain.cargo(&guests);
+    cargo.args(["build", "--locked", "--release", "--target", TARGET, "--target-dir"]).arg(&target);
+    cargo.arg("--config").arg(reproducible(repository));
+    for module in &modules {
+        cargo.args(["--package", &module.package]);
+    }
+    process::run_to_success(&mut cargo)?;
+
+    let folder = repository.components();
+    fs::create_dir_all(&folder)?;
+    let built = target.join(TARGET).join("release");
+    let components = modules
+        .into_iter()
+        .map(|module| componentise(&built.join(module.file), &folder, module.package))
+        .collect::<Result<Vec<_>>>()?;
+    delete_others(&folder, &components)?;
+    Ok(components)
+}
+
+/// A package that makes a core module, and the file's name.
+struct Module {
+    package: String,
+    file: PathBuf,
+}
+
+fn modules(toolchain: &Toolchain, guests: &Path) -> Result<Vec<Module>> {
+    let metadata = Metadata::read(toolchain.cargo(guests))?;
+    let mut modules = Vec::new();
+    for package in metadata.packages {
+        let is_module = |crate_types: &[String]| crate_types.iter().any(|kind| kind == "cdylib");
+        if let Some(target) = package.targets.iter().find(|target| is_module(&target.crate_types)) {
+            let file = PathBuf::from(format!("{}.wasm", target.name.replace('-', "_")));
+            modules.push(Module { package: package.name, file });
+        }
+    }
+    if modules.is_empty() {
+        bail!("no package in {} makes a `cdylib`", guests.display());
+    }
+    modules.sort_by(|one, other| one.package.cmp(&other.package));
+    Ok(modules)
+}
+
+/// Maps the paths of this machine away: they would end up in panic messages, and so in the digest.
+fn reproducible(repository: &Repository) -> String {
+    let flags = [
+        format!("--remap-path-prefix={}/registry/src=/registry", cargo_home().display()),
+        format!("--remap-path-prefix={}=/portolan", repository.root().display()),
+    ];
+    let flags: Vec<String> =
+        flags.iter().map(|flag| serde_json::Value::from(flag.as_str()).to_string()).collect();
+    format!("target.{TARGET}.rustflags=[{}]", flags.join(","))
+}
+
+fn componentise(core: &Path, folder: &Path, name: String) -> Result<Component> {
+    let module = fs::read(core).with_context(|| format!("cargo did not make {}", core.display()))?;
+    let component = encode(&module).with_context(|| format!("{name} does not become a component"))?;
+    refuse_foreign_imports(&component).with_context(|| format!("{name} is refused"))?;
+    let path = folder.join(format!("{name}.wasm"));
+    if fs::read(&path).ok().as_ref() != Some(&component) {
+        // Never half a file: the host may be reading this folder.
+        let unfinished = folder.join(format!("{name}.wasm.{}", std::process::id()));
+        fs::write(&unfinished, &component)?;
+        fs::rename(&unfinished, &path)?;
+    }
+    Ok(Component { name, bytes: component.len(), sha256: hex::encode(Sha256::digest(&component)) })
+}
+
+fn encode(module: &[u8]) -> Result<Vec<u8>> {
+    ComponentEncoder::default().validate(true).module(module)?.encode()
+}
+
+fn refuse_foreign_imports(component: &[u8]) -> Result<()> {
+    let DecodedWasm::Component(resolve, world) = wit_component::decode(component)? else {
+        bail!("it is a WIT package, not a component");
+    };
+    let world = resolve.worlds.get(world).context("its world is missing")?;
+    for import in world.imports.keys() {
+        let import = resolve.name_world_key(import);
+        if !import.starts_with(IMPORTS_ALLOWED) {
+            bail!(
+                "it imports `{import}`; a module of this repository may import `{IMPORTS_ALLOWED}…` only \
+                 (a dependency that wants the clock, files or random numbers is the usual cause)"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A component whose package is gone must not be uploaded by the demo.
+fn delete_others(folder: &Path, components: &[Component]) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_component = path.extension().is_some_and(|extension| extension == "wasm");
+        let is_made =
+            components.iter().any(|made| path.file_stem().is_some_and(|stem| stem == made.name.as_str()));
+        if is_component && !is_made {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
