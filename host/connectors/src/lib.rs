@@ -129,4 +129,17 @@ pub trait Connection: Send + Sync + std::fmt::Debug {
     fn in_doubt(&self, operation: &str) -> InDoubt;
 }
 
+mod call;
+mod connection;
+//mod epicor;
+mod json_http;
 pub mod outbound;
+mod parameters;
+mod registry;
+mod sage_pro;
+//mod sap_ecc;
+mod settings;
+mod stripe;
+
+pub use outbound::{Outbound, OutboundPolicy};
+pub use registry::Registry;
