@@ -1,1 +1,186 @@
-//! portolan-pipeline
+//! The life of an event, from the first byte to the last document.
+//!
+//! The cast:
+//!
+//! * [`intake`]: checks a request's signature on its raw bytes and stores the event, with one run for every
+//!   mapping that matches, in one transaction. Only then is the sender answered.
+//! * [`mapper`]: claims runs, executes modules on them through an [`engine::Engine`], fetches the facts they
+//!   ask for, and stores what they decided together with every delivery that follows (the outbox).
+//! * [`deliverer`]: claims deliveries, asks whether the document exists where that is due, makes the call
+//!   through a connector, and stores how it ended.
+//! * [`Pipeline`]: what the three share, and their start and end.
+//!
+//! Start, retry, approval, redrive and the morning after a crash all take this same path: the loops look
+//! into the store for due work. A nudge carries no data; it only makes the look sooner, and losing one costs
+//! time and nothing else. No transaction is open while a guest runs or a socket is used.
+//!
+//! At a crash: an event that was answered is stored, and its runs are claimed again when their leases end;
+//! a run's deliveries are stored with its outcome or not at all; an attempt whose intent is stored but whose
+//! result is not is *in doubt*, and [`attempt`] never repeats it blindly.
+//!
+//! This crate must not know HTTP routes, SQL or wasmtime.
+
+pub mod attempt;
+pub mod connections;
+pub mod deliverer;
+pub mod engine;
+pub mod facts;
+pub mod intake;
+pub mod mapper;
+mod nudge;
+pub mod plans;
+pub mod rooms;
+pub mod routes;
+pub mod signature;
+pub mod stripe;
+pub mod vault;
+mod work;
+
+use std::{sync::Arc, time::Duration};
+
+use portolan_connectors::{Registry, outbound::Outbound};
+use portolan_domain::{Clock, plan::PlanLimits, retry::RetryPolicy};
+use portolan_store::Store;
+use tokio::{sync::watch, task::JoinSet};
+
+pub use nudge::Nudge;
+
+/// Numbers that bound the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PipelineSettings {
+    /// Runs under way at once.
+    pub runs_max: usize,
+    /// Runs of one tenant under way at once.
+    pub runs_per_tenant_max: usize,
+    /// Deliveries under way at once.
+    pub deliveries_max: usize,
+    /// How long a claim may be kept, in milliseconds; longer than any run or call.
+    pub lease_ms: u64,
+    /// The longest pause between two looks for due work, in milliseconds.
+    pub poll_ms: u64,
+    /// How often a run may ask for facts.
+    pub rounds_max: u32,
+    /// Needs of one round.
+    pub needs_max: usize,
+    /// When a run is executed again that failed for a passing reason.
+    pub run_retry: RetryPolicy,
+    /// How long a run may be deferred, in milliseconds since its event arrived.
+    pub deferral_ms_max: u64,
+    /// After how many process deaths a run is quarantined.
+    pub process_deaths_max: u32,
+    /// When a failed delivery is attempted again.
+    pub delivery_retry: RetryPolicy,
+    /// Bounds of a plan.
+    pub plan: PlanLimits,
+    /// How long a sender's clock may differ from ours, in seconds.
+    pub signature_tolerance_s: u64,
+}
+
+impl Default for PipelineSettings {
+    fn default() -> Self {
+        Self {
+            runs_max: 64,
+            runs_per_tenant_max: 16,
+            deliveries_max: 256,
+            lease_ms: 180_000,
+            poll_ms: 500,
+            rounds_max: 8,
+            needs_max: 64,
+            run_retry: RetryPolicy { base_ms: 500, cap_ms: 300_000, attempts_max: 30 },
+            deferral_ms_max: 72 * 3_600_000,
+            process_deaths_max: 3,
+            delivery_retry: RetryPolicy::default(),
+            plan: PlanLimits::default(),
+            signature_tolerance_s: 300,
+        }
+    }
+}
+
+/// What intake, mapper and deliverer share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Where everything is remembered.
+    pub store: Arc<dyn Store>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Connectors by name.
+    pub registry: Arc<Registry>,
+    /// Opens connections of tenants, and keeps them.
+    pub connections: Arc<connections::Connections>,
+    /// Sources with their mappings, kept.
+    pub routes: Arc<routes::Routes>,
+    /// Numbers.
+    pub settings: Arc<PipelineSettings>,
+    /// Who claims: new at every start.
+    pub owner: Arc<str>,
+    /// Rung when there may be runs to claim.
+    pub runs_due: Arc<Nudge>,
+    /// Rung when there may be deliveries to claim.
+    pub deliveries_due: Arc<Nudge>,
+}
+
+impl Shared {
+    /// Puts together what the parts share.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        vault: Arc<vault::Vault>,
+        outbound: Outbound,
+        settings: PipelineSettings,
+    ) -> Self {
+        let registry = Arc::new(Registry::standard());
+        let connections = connections::Connections::new(store.clone(), registry.clone(), vault.clone(), outbound);
+        let owner = portolan_domain::RunId::generate(clock.now()).as_str().replace("run_", "host_");
+        Self {
+            routes: Arc::new(routes::Routes::new(store.clone(), vault, clock.clone())),
+            connections: Arc::new(connections),
+            registry,
+            settings: Arc::new(settings),
+            owner: owner.into(),
+            runs_due: Arc::default(),
+            deliveries_due: Arc::default(),
+            store,
+            clock,
+        }
+    }
+}
+
+/// The running loops.
+#[derive(Debug)]
+pub struct Pipeline {
+    stop: watch::Sender<bool>,
+    loops: JoinSet<()>,
+}
+
+impl Pipeline {
+    /// Ends the leases of hosts that are gone and starts the loops on the current runtime.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn start(
+        shared: Shared,
+        engine: Arc<dyn engine::Engine>,
+    ) -> Result<Self, portolan_store::StoreError> {
+        let ended = shared.store.leases_end_foreign(&shared.owner, shared.clock.now()).await?;
+        if ended > 0 {
+            tracing::info!(leases.ended = ended, "took over the work of a host that is gone");
+        }
+        let (stop, stopped) = watch::channel(false);
+        let mut loops = JoinSet::new();
+        loops.spawn(mapper::Mapper::new(shared.clone(), engine).work(stopped.clone()));
+        loops.spawn(deliverer::Deliverer::new(shared).work(stopped));
+        Ok(Self { stop, loops })
+    }
+
+    /// Claims nothing more and waits until what is under way has ended, at most for `patience`. What has not
+    /// ended then is taken up again by the next start.
+    pub async fn shut_down(mut self, patience: Duration) {
+        self.stop.send_replace(true);
+        let ended = tokio::time::timeout(patience, async { while self.loops.join_next().await.is_some() {} });
+        if ended.await.is_err() {
+            tracing::warn!("work was still under way after {patience:?}; the next start takes it up");
+            self.loops.abort_all();
+        }
+    }
+}

@@ -1,1 +1,89 @@
-fn main() {}
+//! The `portolan` binary: reads settings, puts the host together, and speaks to people.
+//!
+//! Data goes to stdout, everything else to stderr.
+
+#![allow(clippy::print_stdout, reason = "printing is what a command does")]
+
+mod compile;
+mod demo;
+mod serve;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Carries events from one system's port to another's, through mapping modules that can hurt no one.
+#[derive(Parser)]
+#[command(name = "portolan", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the host until it is told to stop (Ctrl-C or SIGTERM).
+    ///
+    /// When it is ready, one line of JSON on stdout names its address; at the very first start it also holds
+    /// the operator's key, which is never shown again.
+    Serve(serve::ServeArgs),
+    /// Runs a stand-in for Stripe's API, SAP ECC, Epicor or a Sage Pro gateway on loopback.
+    Simulate(portolan_simulators::SimulateArgs),
+    /// Shows the whole way on this machine: host, stand-ins, three tenants, more than 30 charges.
+    Demo(demo::DemoArgs),
+    /// Prints settings.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Compiles a module on behalf of the host, in a process of its own with its own limits.
+    #[command(hide = true)]
+    CompileModule,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Reads portolan.toml and PORTOLAN_* and says what is wrong with them.
+    Check(settings::SettingsArgs),
+    /// Prints the settings that are in force, as TOML. Secrets are not among them.
+    Print(settings::SettingsArgs),
+}
+
+fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        // Before any thread is started: the limits are for this process alone.
+        Command::CompileModule => return compile::main(),
+        Command::Serve(args) => serve::main(args),
+        Command::Simulate(args) => simulate(args),
+        Command::Demo(args) => return demo::main(args),
+        Command::Config { command } => config(command),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn simulate(args: portolan_simulators::SimulateArgs) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(portolan_simulators::run(args))
+}
+
+fn config(command: ConfigCommand) -> anyhow::Result<()> {
+    match command {
+        ConfigCommand::Check(args) => args.read().map(|_| ()),
+        ConfigCommand::Print(args) => {
+            print!("{}", toml::to_string_pretty(&args.read()?)?);
+            Ok(())
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a command that failed")]
+fn eprint_error(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}

@@ -1,0 +1,166 @@
+//! Who is asking, and what they may do. A permission is a handler's argument: [`AsOperator`],
+//! [`OfTenant`] (a role in a tenant) or [`InScope`] (a role in one of its environments).
+
+use std::marker::PhantomData;
+
+use axum::{
+    extract::{FromRequestParts, RawPathParams},
+    http::{StatusCode, header, request::Parts},
+};
+use portolan_domain::{Environment, KeyId, Scope, TenantId, Timestamp};
+use portolan_store::key::{Key, Role};
+use sha2::{Digest, Sha256};
+
+use crate::{Api, problem::Problem};
+
+const PREFIX: &str = "ptk_";
+
+/// The secret of a key: shown once, never stored.
+pub struct KeySecret(String);
+
+impl KeySecret {
+    /// The text to show once.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Makes a key with 256 random bits.
+///
+/// # Errors
+/// When the machine has no randomness.
+pub fn new_key(
+    role: Role,
+    tenant: Option<TenantId>,
+    environment: Option<Environment>,
+    name: &str,
+    now: Timestamp,
+) -> Result<(Key, KeySecret), getrandom::Error> {
+    let mut bits = [0u8; 32];
+    getrandom::fill(&mut bits)?;
+    let secret = format!("{PREFIX}{}", hex::encode(bits));
+    let key = Key {
+        id: KeyId::generate(now),
+        role,
+        tenant,
+        environment,
+        name: name.to_owned(),
+        secret_sha256: Sha256::digest(&secret).into(),
+        created_at: now,
+        expires_at: None,
+    };
+    Ok((key, KeySecret(secret)))
+}
+
+/// May run the host.
+pub(crate) struct AsOperator;
+
+/// May do what role `R` may, in this tenant.
+pub(crate) struct OfTenant<R> {
+    pub(crate) tenant: TenantId,
+    role: PhantomData<R>,
+}
+
+/// May do what role `R` may, in this tenant and environment.
+pub(crate) struct InScope<R> {
+    pub(crate) scope: Scope,
+    /// Who, for decisions.
+    pub(crate) key: KeyId,
+    role: PhantomData<R>,
+}
+
+/// The least role that a handler asks for.
+pub(crate) trait AtLeast: Send + Sync {
+    const ROLE: Role;
+}
+
+/// Looking.
+pub(crate) struct Viewer;
+/// Modules, mappings, lookup tables.
+pub(crate) struct Developer;
+/// Everything of a tenant.
+pub(crate) struct Admin;
+
+impl AtLeast for Viewer {
+    const ROLE: Role = Role::TenantViewer;
+}
+impl AtLeast for Developer {
+    const ROLE: Role = Role::TenantDeveloper;
+}
+impl AtLeast for Admin {
+    const ROLE: Role = Role::TenantAdmin;
+}
+
+/// Roles in a tenant from least to most; an operator has none of them.
+const fn rank(role: Role) -> Option<u8> {
+    match role {
+        Role::TenantViewer => Some(0),
+        Role::TenantDeveloper => Some(1),
+        Role::TenantAdmin => Some(2),
+        Role::Operator => None,
+    }
+}
+
+async fn key(parts: &Parts, api: &Api) -> Result<Key, Problem> {
+    let refuse = || {
+        let text = "Send a valid key as `Authorization: Bearer ptk_…`.";
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", text)
+    };
+    let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let secret = header.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim).ok_or_else(refuse)?;
+    if !secret.starts_with(PREFIX) {
+        return Err(refuse());
+    }
+    // The secret has 256 random bits: finding it by its hash tells nothing through time.
+    let key = api.shared.store.key_find(Sha256::digest(secret).into()).await?.ok_or_else(refuse)?;
+    match key.expires_at {
+        Some(end) if end <= api.shared.clock.now() => Err(refuse()),
+        _ => Ok(key),
+    }
+}
+
+fn tenant_with_role<R: AtLeast>(key: &Key) -> Result<TenantId, Problem> {
+    let tenant = key.tenant.clone().filter(|_| rank(key.role) >= rank(R::ROLE));
+    tenant.ok_or_else(|| {
+        let text = "This key's role does not allow that; use one with a higher role in the tenant.";
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", text)
+    })
+}
+
+impl FromRequestParts<Api> for AsOperator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        if key(parts, api).await?.role == Role::Operator {
+            return Ok(Self);
+        }
+        Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Only an operator's key allows that."))
+    }
+}
+
+impl<R: AtLeast> FromRequestParts<Api> for OfTenant<R> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let key = key(parts, api).await?;
+        Ok(Self { tenant: tenant_with_role::<R>(&key)?, role: PhantomData })
+    }
+}
+
+impl<R: AtLeast> FromRequestParts<Api> for InScope<R> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let key = key(parts, api).await?;
+        let tenant = tenant_with_role::<R>(&key)?;
+        let params = RawPathParams::from_request_parts(parts, api).await.map_err(|_| Problem::not_found())?;
+        let named = params.iter().find(|(name, _)| *name == "environment").map(|(_, value)| value);
+        let environment: Environment =
+            named.and_then(|text| text.parse().ok()).ok_or_else(Problem::not_found)?;
+        if key.environment.is_some_and(|only| only != environment) {
+            return Err(Problem::not_found());
+        }
+        Ok(Self { scope: Scope { tenant, environment }, key: key.id, role: PhantomData })
+    }
+}

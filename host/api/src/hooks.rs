@@ -1,0 +1,43 @@
+//! Where senders deliver events.
+
+use std::time::Duration;
+
+use axum::{
+    extract::{Path, Request, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use portolan_pipeline::intake::Answer;
+use serde_json::json;
+
+use crate::{Api, body, problem::Problem};
+
+/// `POST /hooks/{source}`. A 200 means that the event is on disk; its body names the event's id. A repeat is
+/// answered 200 with the first one's id.
+pub(crate) async fn receive(
+    State(api): State<Api>,
+    Path(source): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let unknown = || {
+        let text = "No source has this address.";
+        Problem::new(StatusCode::NOT_FOUND, "unknown-source", text)
+    };
+    let source = source.parse().map_err(|_| unknown())?;
+    let headers = request.headers().clone();
+    let patience = Duration::from_millis(api.settings.body_ms_max);
+    let body = body::read(request, api.settings.hook_bytes_max, patience).await?;
+    match api.intake.accept(&source, &headers, body).await {
+        Answer::Accepted { event, repeat } => {
+            let body = json!({ "event": event, "repeat": repeat }).to_string();
+            let mut response = (StatusCode::OK, body).into_response();
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            Ok(response)
+        }
+        Answer::UnknownSource => Err(unknown()),
+        Answer::Refused(problem) => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, problem.code(), problem.to_string()))
+        }
+        Answer::Unavailable(error) => Err(Problem::unavailable(&*error)),
+    }
+}

@@ -1,0 +1,45 @@
+//! Pages of long lists: `?limit=` and `?before=`, answered as `{"items": […], "next": "…"}`.
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::{StatusCode, request::Parts};
+use portolan_store::Page;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{Api, problem::Problem};
+
+const ROWS_DEFAULT: u32 = 100;
+const ROWS_MAX: u32 = 500;
+
+#[derive(Deserialize)]
+struct Raw {
+    limit: Option<String>,
+    before: Option<String>,
+}
+
+/// Which part of a list is asked for.
+pub(crate) struct Paged(pub(crate) Page);
+
+impl FromRequestParts<Api> for Paged {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let bad = |text: &str| Problem::new(StatusCode::BAD_REQUEST, "invalid-query", text);
+        let Query(raw) = Query::<Raw>::from_request_parts(parts, api).await.map_err(|e| bad(&e.to_string()))?;
+        let rows_max = match raw.limit {
+            None => ROWS_DEFAULT,
+            Some(text) => match text.parse() {
+                Ok(limit @ 1..=ROWS_MAX) => limit,
+                _ => return Err(bad("`limit` is a number from 1 to 500")),
+            },
+        };
+        Ok(Self(Page { before: raw.before, rows_max }))
+    }
+}
+
+/// A page as it is answered. `next` is what to send as `before`; null at the end.
+pub(crate) fn answer<T>(page: &Page, rows: &[T], id: impl Fn(&T) -> String, item: impl Fn(&T) -> Value) -> Value {
+    let full = rows.len() >= usize::try_from(page.rows_max).unwrap_or(usize::MAX);
+    let next = rows.last().filter(|_| full).map(id);
+    json!({ "items": rows.iter().map(item).collect::<Vec<_>>(), "next": next })
+}

@@ -1,0 +1,100 @@
+//! How everything that goes wrong is told: RFC 9457 problem details with a stable code, a public sentence that
+//! holds the remedy, and the id of the request, which is also in the log.
+
+use axum::{
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use portolan_store::StoreError;
+use serde_json::{Map, Value, json};
+
+/// A problem on its way to the caller. `docs/errors.md` has an entry for every code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    more: Map<String, Value>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), more: Map::new() }
+    }
+
+    /// Adds a member of its own.
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing here, or it is not yours.")
+    }
+
+    pub(crate) fn unprocessable(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+    }
+
+    pub(crate) fn unavailable(error: &dyn std::error::Error) -> Self {
+        tracing::error!(error, "a request failed because something of ours is unavailable");
+        let text = "The host cannot answer now. Nothing was changed; try again later.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::not_found(),
+            StoreError::Conflict(what) => Self::new(StatusCode::CONFLICT, "conflict", what),
+            error @ (StoreError::Unavailable(_) | StoreError::Corrupt { .. }) => Self::unavailable(&error),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = self.more;
+        body.insert("type".to_owned(), json!(format!("urn:portolan:error:{}", self.code)));
+        body.insert("code".to_owned(), json!(self.code));
+        body.insert("title".to_owned(), json!(self.status.canonical_reason().unwrap_or("Error")));
+        body.insert("status".to_owned(), json!(self.status.as_u16()));
+        body.insert("detail".to_owned(), json!(self.detail));
+        let mut response = (self.status, Value::Object(body).to_string()).into_response();
+        let media_type = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// Gives every answer a request id, and every refused request a line in the log.
+pub(crate) async fn with_request_id(request: Request, next: Next) -> Response {
+    let id = format!("req_{}", ulid::Ulid::new());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await;
+    if response.status().is_client_error() || response.status().is_server_error() {
+        tracing::info!(request.id = id, request.method = %method, request.path = path,
+            response.status = response.status().as_u16(), "request refused");
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    response
+}
+
+pub(crate) async fn no_route() -> Problem {
+    Problem::not_found()
+}
+
+pub(crate) async fn no_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This address does not take that method.")
+}

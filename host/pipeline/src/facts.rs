@@ -1,0 +1,122 @@
+//! Fetches what a run asks for: all needs of one round at once.
+
+use futures::future::join_all;
+use portolan_connectors::{CallContext, Effect, Found};
+use portolan_domain::{
+    Scope,
+    contract::{Answer, Description, Fact, Need, Problem, Query},
+    plan::check_need,
+    verdict::CallFailure,
+};
+use portolan_store::{mapping::Mapping, run::RunClaim};
+use serde_json::{Value, json};
+
+use crate::{Shared, connections::Unusable};
+
+/// Why a round's facts could not be had.
+#[derive(Debug)]
+pub enum NoFacts {
+    /// The module asks for what it may not, or for what it was told already: it failed.
+    Nonsense(String),
+    /// A system or the store did not answer now: the run is executed again later.
+    Later(CallFailure),
+}
+
+/// Answers the needs of one round, in their order.
+///
+/// # Errors
+/// See [`NoFacts`].
+pub async fn fetch(
+    shared: &Shared,
+    claim: &RunClaim,
+    mapping: &Mapping,
+    description: &Description,
+    known: &[Fact],
+    needs: Vec<Need>,
+) -> Result<Vec<Fact>, NoFacts> {
+    check(shared, description, known, &needs)?;
+    let answers = join_all(needs.iter().map(|need| answer(shared, claim, mapping, need))).await;
+    needs
+        .into_iter()
+        .zip(answers)
+        .map(|(need, answer)| Ok(Fact { need, answer: answer.map_err(NoFacts::Later)? }))
+        .collect()
+}
+
+fn check(shared: &Shared, description: &Description, known: &[Fact], needs: &[Need]) -> Result<(), NoFacts> {
+    if needs.is_empty() {
+        return Err(NoFacts::Nonsense("the module needs facts but names none".to_owned()));
+    }
+    let max = shared.settings.needs_max;
+    if needs.len() > max {
+        return Err(NoFacts::Nonsense(format!("the module has {} needs at once, at most {max} are allowed", needs.len())));
+    }
+    for (index, need) in needs.iter().enumerate() {
+        check_need(need, description).map_err(NoFacts::Nonsense)?;
+        let told = known.iter().map(|fact| &fact.need).chain(needs.iter().take(index));
+        if told.into_iter().any(|other| other == need) {
+            let need = serde_json::to_string(need).unwrap_or_default();
+            return Err(NoFacts::Nonsense(format!("the module asks twice for the same fact: {need}")));
+        }
+    }
+    Ok(())
+}
+
+async fn answer(shared: &Shared, claim: &RunClaim, mapping: &Mapping, need: &Need) -> Result<Answer, CallFailure> {
+    let scope = &claim.event.scope;
+    let unavailable = |error: portolan_store::StoreError| CallFailure::retryable("store-unavailable", error.to_string());
+    match need {
+        Need::Lookup(lookup) => {
+            let value = shared.store.lookup_get(scope, &lookup.table, &lookup.key).await.map_err(unavailable)?;
+            Ok(value.map_or(Answer::Absent, Answer::Found))
+        }
+        Need::Reference(key) => {
+            let counterparts = shared.store.reference_find(scope, key).await.map_err(unavailable)?;
+            Ok(if counterparts.is_empty() { Answer::Absent } else { Answer::Found(json!(counterparts)) })
+        }
+        Need::Query(query) => ask(shared, scope, claim, mapping, query).await,
+    }
+}
+
+async fn ask(
+    shared: &Shared,
+    scope: &Scope,
+    claim: &RunClaim,
+    mapping: &Mapping,
+    query: &Query,
+) -> Result<Answer, CallFailure> {
+    let failed = |code: &str, message: String| {
+        Ok(Answer::Failed(Problem { code: code.to_owned(), message }))
+    };
+    let Some(id) = mapping.connections.get(&query.connection) else {
+        return failed("connection-unbound", format!("the mapping binds no connection {:?}", query.connection));
+    };
+    let opened = match shared.connections.open(scope, id).await {
+        Ok(opened) => opened,
+        Err(Unusable::Store(error)) => return Err(CallFailure::retryable("store-unavailable", error.to_string())),
+        Err(error) => return Err(CallFailure::retryable("connection-unusable", error.to_string())),
+    };
+    if opened.effect(&query.operation) != Some(Effect::Read) {
+        return failed("operation-unknown", format!("{} has no read {:?}", opened.connector, query.operation));
+    }
+    let context = CallContext {
+        call_id: claim.id.as_str().to_owned(),
+        attempt: claim.attempt,
+        timeout: opened.connection.timeout(),
+        now_seconds: shared.clock.now().as_seconds(),
+    };
+    match opened.connection.read(&query.operation, &query.parameters, &context).await {
+        Ok(Found::Yes(value)) => Ok(Answer::Found(value)),
+        Ok(Found::No) => Ok(Answer::Absent),
+        Err(CallFailure::Permanent { problem }) => {
+            Ok(Answer::Failed(Problem { code: problem.code, message: problem.message }))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A failure as it is stored with a run or attempt.
+#[must_use]
+pub fn reason(failure: &CallFailure) -> Value {
+    json!(failure.problem())
+}

@@ -1,0 +1,331 @@
+//! Executes modules on events: step 3 of an event's life.
+//!
+//! A run is claimed under a lease, its module is called outside any transaction, the facts it asks for are
+//! fetched and it is called again, and one transaction stores the outcome, the facts, the log, the cost and
+//! every delivery that follows. A run whose host died is counted before it is executed again; after
+//! [`crate::PipelineSettings::process_deaths_max`] deaths it is quarantined, because it may be the cause.
+
+use std::{sync::Arc, time::Duration};
+
+use portolan_domain::{
+    AlertId, ModuleDigest, Timestamp,
+    contract::{Deferral, EventFacts, Fact, Input, LogLine, Outcome, Severity},
+    verdict::CallFailure,
+};
+use portolan_store::{
+    ClaimRequest, Finish, StoreError,
+    alert::NewAlert,
+    mapping::Mapping,
+    run::{RunClaim, RunEnd, RunRecord},
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::{
+    Nudge, Shared,
+    engine::{Cost, Engine, ModuleError},
+    facts::{self, NoFacts},
+    plans,
+    rooms::Rooms,
+    work::{self, Work},
+};
+
+/// Log lines kept with a run over all its rounds.
+const LOG_LINES_MAX: usize = 500;
+
+/// The loop that executes runs.
+#[derive(Debug)]
+pub struct Mapper {
+    shared: Shared,
+    engine: Arc<dyn Engine>,
+    rooms: Rooms,
+}
+
+/// What one execution came to: what is kept of it, and how it ended.
+struct Execution {
+    module: Option<ModuleDigest>,
+    outcome: Value,
+    facts: Vec<Fact>,
+    log: Vec<LogLine>,
+    cost: Cost,
+}
+
+impl Mapper {
+    /// A mapper that has not begun.
+    #[must_use]
+    pub fn new(shared: Shared, engine: Arc<dyn Engine>) -> Self {
+        Self { shared, engine, rooms: Rooms::default() }
+    }
+
+    /// Works until `stopped` turns true, then waits for what is under way.
+    pub async fn work(self, stopped: watch::Receiver<bool>) {
+        work::work(self, stopped).await;
+    }
+
+    async fn execute(&self, claim: &RunClaim, execution: &mut Execution) -> RunEnd {
+        if claim.process_deaths >= self.shared.settings.process_deaths_max {
+            let text = format!("the host died {} times while this run was under way", claim.process_deaths);
+            return self.dead(claim, "quarantined", text);
+        }
+        let mapping = match self.mapping(claim).await {
+            Ok(mapping) => mapping,
+            Err(StoreError::NotFound) => {
+                return self.dead(claim, "mapping-gone", "the mapping no longer exists".to_owned());
+            }
+            Err(error) => return self.later(claim, &CallFailure::retryable("store-unavailable", error.to_string())),
+        };
+        execution.module = Some(mapping.module.clone());
+        let Ok(payload) = std::str::from_utf8(&claim.event.payload) else {
+            return self.dead(claim, "payload-not-utf-8", "the payload is not UTF-8 text".to_owned());
+        };
+        match self.rounds(claim, &mapping, payload, execution).await {
+            Ok(end) => end,
+            Err(ModuleError::Unknown(digest)) => {
+                self.dead(claim, "module-gone", format!("the tenant has no module {digest}"))
+            }
+            Err(error @ ModuleError::Unavailable(_)) => {
+                self.later(claim, &CallFailure::retryable("module-unavailable", chain(&error)))
+            }
+        }
+    }
+
+    async fn mapping(&self, claim: &RunClaim) -> Result<Mapping, StoreError> {
+        if let Ok(route) = self.shared.routes.find(&claim.event.source).await
+            && let Some(mapping) = route.mappings.iter().find(|mapping| mapping.id == claim.mapping)
+        {
+            return Ok(mapping.clone());
+        }
+        // Switched off since: what was accepted before is still carried out.
+        self.shared.store.mapping_get(&claim.event.scope, &claim.mapping).await
+    }
+
+    async fn rounds(
+        &self,
+        claim: &RunClaim,
+        mapping: &Mapping,
+        payload: &str,
+        execution: &mut Execution,
+    ) -> Result<RunEnd, ModuleError> {
+        let tenant = &claim.event.scope.tenant;
+        let description = self.engine.description(tenant, &mapping.module).await?;
+        for _ in 0..self.shared.settings.rounds_max {
+            let input = input(claim, mapping, payload, &execution.facts);
+            let report = self.engine.transform(tenant, &mapping.module, input).await?;
+            execution.cost.add(&report);
+            let room = LOG_LINES_MAX.saturating_sub(execution.log.len());
+            execution.log.extend(report.log.into_iter().take(room));
+            let outcome = match report.verdict {
+                Ok(outcome) => outcome,
+                Err(failure) if failure.retryable => {
+                    return Ok(self.later(claim, &CallFailure::retryable(&failure.code, failure.message)));
+                }
+                Err(failure) => return Ok(self.dead(claim, &failure.code, failure.message)),
+            };
+            let Outcome::Need(needs) = outcome else {
+                execution.outcome = json!(outcome);
+                return Ok(self.decided(claim, mapping, &description, outcome));
+            };
+            let known = &execution.facts;
+            match facts::fetch(&self.shared, claim, mapping, &description, known, needs).await {
+                Ok(facts) => execution.facts.extend(facts),
+                Err(NoFacts::Nonsense(text)) => return Ok(self.dead(claim, "guest-nonsense", text)),
+                Err(NoFacts::Later(failure)) => return Ok(self.later(claim, &failure)),
+            }
+        }
+        let text = format!("the module still needs facts after {} rounds", self.shared.settings.rounds_max);
+        Ok(self.dead(claim, "too-many-rounds", text))
+    }
+
+    fn decided(
+        &self,
+        claim: &RunClaim,
+        mapping: &Mapping,
+        description: &portolan_domain::contract::Description,
+        outcome: Outcome,
+    ) -> RunEnd {
+        let (plan, held) = match outcome {
+            Outcome::Deliver(plan) => (plan, None),
+            Outcome::Hold(held) => (held.plan, Some(held.reason)),
+            Outcome::Defer(deferral) => return self.defer(claim, deferral),
+            Outcome::Skip(text) => return RunEnd::Skipped { reason: reason("skipped", &text) },
+            Outcome::Reject(violations) => {
+                let text = violations.first().map_or("no violation named", |first| &first.message);
+                let text = format!("the module rejects the event: {text}");
+                let mut reason = reason("rejected", &text);
+                if let Some(reason) = reason.as_object_mut() {
+                    reason.insert("violations".to_owned(), json!(violations));
+                }
+                return RunEnd::Dead { reason, alerts: vec![self.alert(claim, "rejected", &text)] };
+            }
+            // The caller answers needs and asks again.
+            Outcome::Need(_) => return self.dead(claim, "guest-nonsense", "unanswered needs".to_owned()),
+        };
+        let rules = (description, &self.shared.settings.plan);
+        let end = plans::to_run_end(plan, held, &claim.event, mapping, rules, self.shared.clock.now());
+        end.unwrap_or_else(|problem| self.dead(claim, "plan-refused", problem.to_string()))
+    }
+
+    fn defer(&self, claim: &RunClaim, deferral: Deferral) -> RunEnd {
+        let now = self.shared.clock.now();
+        let age = now.since(claim.event.received_at);
+        if age > Duration::from_millis(self.shared.settings.deferral_ms_max) {
+            return self.dead(claim, "deferred-too-long", format!("still waiting: {}", deferral.reason));
+        }
+        let policy = portolan_domain::retry::RetryPolicy { attempts_max: u32::MAX, ..self.shared.settings.run_retry };
+        let pause = policy.delay(claim.attempt, rand::random()).unwrap_or_default();
+        let due_at = now.plus(pause).max(deferral.not_before.unwrap_or(now));
+        RunEnd::Deferred { due_at, reason: reason("deferred", &deferral.reason) }
+    }
+
+    fn later(&self, claim: &RunClaim, failure: &CallFailure) -> RunEnd {
+        let Some(pause) = self.shared.settings.run_retry.delay(claim.attempt, rand::random()) else {
+            let problem = failure.problem();
+            return self.dead(claim, &problem.code, format!("given up after {} tries: {}", claim.attempt, problem.message));
+        };
+        let pause = pause.max(failure.after().unwrap_or_default());
+        RunEnd::Retried { due_at: self.shared.clock.now().plus(pause), reason: facts::reason(failure) }
+    }
+
+    fn dead(&self, claim: &RunClaim, code: &str, text: String) -> RunEnd {
+        RunEnd::Dead { reason: reason(code, &text), alerts: vec![self.alert(claim, code, &text)] }
+    }
+
+    fn alert(&self, claim: &RunClaim, code: &str, text: &str) -> NewAlert {
+        let at = self.shared.clock.now();
+        NewAlert {
+            id: AlertId::generate(at),
+            severity: Severity::Warning,
+            code: format!("run-dead.{code}"),
+            title: format!("events of kind {} cannot be mapped by {}", claim.event.kind, claim.mapping),
+            detail: json!({ "event": claim.event.id, "run": claim.id, "message": text }),
+            at,
+        }
+    }
+
+    fn log(&self, claim: &RunClaim, end: &RunEnd, took: Duration, cost: Cost) {
+        let (name, reason) = match end {
+            RunEnd::Planned { held: None, .. } => ("planned", &Value::Null),
+            RunEnd::Planned { held: Some(_), .. } => ("held", &Value::Null),
+            RunEnd::Deferred { reason, .. } => ("deferred", reason),
+            RunEnd::Retried { reason, .. } => ("retried", reason),
+            RunEnd::Skipped { reason } => ("skipped", reason),
+            RunEnd::Dead { reason, .. } => ("dead", reason),
+        };
+        metrics::counter!("portolan_runs_finished_total", "end" => name).increment(1);
+        metrics::histogram!("portolan_run_seconds").record(took);
+        tracing::info!(
+            run.id = %claim.id, run.attempt = claim.attempt, run.end = name, run.reason = %reason,
+            event.id = %claim.event.id, event.kind = claim.event.kind, mapping.id = %claim.mapping,
+            tenant.id = %claim.event.scope.tenant, environment = %claim.event.scope.environment,
+            cost = %cost.to_json(), duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            "run"
+        );
+    }
+}
+
+impl Work for Mapper {
+    type Claim = RunClaim;
+    const NAME: &'static str = "the mapper";
+
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn nudge(&self) -> &Nudge {
+        &self.shared.runs_due
+    }
+
+    fn slots_max(&self) -> usize {
+        self.shared.settings.runs_max
+    }
+
+    async fn claim(&self, slots: usize) -> Result<Vec<RunClaim>, StoreError> {
+        let lane_room = self.shared.settings.runs_per_tenant_max;
+        let request = ClaimRequest {
+            owner: self.shared.owner.to_string(),
+            now: self.shared.clock.now(),
+            lease_ms: self.shared.settings.lease_ms,
+            rows_max: slots,
+            room: self.rooms.left(|_| lane_room),
+            lane_room,
+        };
+        self.shared.store.run_claim(request).await
+    }
+
+    async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.shared.store.run_next_due(now).await
+    }
+
+    async fn carry_out(&self, claim: RunClaim) {
+        let _place = self.rooms.enter(claim.event.scope.tenant.as_str());
+        let started = self.shared.clock.monotonic();
+        let mut execution = Execution {
+            module: None,
+            outcome: Value::Null,
+            facts: Vec::new(),
+            log: Vec::new(),
+            cost: Cost::default(),
+        };
+        let end = self.execute(&claim, &mut execution).await;
+        let took = self.shared.clock.monotonic().saturating_sub(started);
+        self.log(&claim, &end, took, execution.cost);
+        let planned = matches!(end, RunEnd::Planned { held: None, .. });
+        let record = RunRecord {
+            module: execution.module,
+            outcome: execution.outcome,
+            facts: json!(execution.facts),
+            log: json!(execution.log),
+            cost: execution.cost.to_json(),
+        };
+        let now = self.shared.clock.now();
+        let finish = || {
+            self.shared.store.run_finish(&claim.id, &claim.lease, record.clone(), end.clone(), now)
+        };
+        match work::store_end(finish).await {
+            Ok(Finish::Done) if planned => self.shared.deliveries_due.ring(),
+            Ok(Finish::Done) => {}
+            Ok(Finish::LeaseLost) => {
+                tracing::warn!(run.id = %claim.id, "another owner has the run by now; this result is dropped");
+            }
+            Err(error) => {
+                tracing::error!(run.id = %claim.id, error = &error as &dyn std::error::Error, "a run's end could not be stored");
+            }
+        }
+    }
+}
+
+fn input(claim: &RunClaim, mapping: &Mapping, payload: &str, facts: &[Fact]) -> Input {
+    let event = &claim.event;
+    Input {
+        event: EventFacts {
+            id: event.id.as_str().to_owned(),
+            source: event.source_name.clone(),
+            system: event.system.clone(),
+            kind: event.kind.clone(),
+            object_id: event.object_id.clone(),
+            occurred_at: event.occurred_at,
+            received_at: event.received_at,
+            media_type: event.media_type.clone(),
+            payload: payload.to_owned(),
+        },
+        environment: event.scope.environment,
+        settings: mapping.settings.clone(),
+        facts: facts.to_vec(),
+    }
+}
+
+fn reason(code: &str, text: &str) -> Value {
+    json!({ "code": code, "message": text })
+}
+
+/// An error with everything that caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,94 @@
+//! From a module's plan to the rows of the outbox.
+
+use portolan_domain::{
+    AlertId, DeliveryId, Timestamp,
+    contract::{Description, Plan, PlannedAlert},
+    plan::{self, PlanLimits},
+};
+use portolan_store::{
+    alert::NewAlert,
+    event::Event,
+    mapping::Mapping,
+    run::{NewDelivery, RunEnd},
+};
+use sha2::{Digest, Sha256};
+
+/// Why a plan is not stored: a rule it breaks, or a connection that its mapping does not bind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadPlan(String);
+
+/// Checks a plan and turns it into what is stored.
+///
+/// # Errors
+/// The first rule that the plan breaks. Nothing of it is carried out then.
+pub fn to_run_end(
+    plan: Plan,
+    held: Option<String>,
+    event: &Event,
+    mapping: &Mapping,
+    rules: (&Description, &PlanLimits),
+    now: Timestamp,
+) -> Result<RunEnd, BadPlan> {
+    plan::check(&plan, rules.0, rules.1).map_err(|problem| BadPlan(problem.to_string()))?;
+    let ordering_key = plan.ordering_key.or_else(|| event.object_id.clone());
+    let mut deliveries = Vec::with_capacity(plan.deliveries.len());
+    for planned in plan.deliveries {
+        let connection = mapping.connections.get(&planned.connection).ok_or_else(|| {
+            BadPlan(format!("the mapping binds no connection {:?}", planned.connection))
+        })?;
+        deliveries.push(NewDelivery {
+            id: DeliveryId::generate(now),
+            call_id: call_id(event, mapping, &planned.key),
+            connection: connection.clone(),
+            key: planned.key,
+            operation: planned.operation,
+            body: planned.body,
+            after: planned.after,
+            bindings: planned.bindings,
+            unless: planned.unless,
+            captures: planned.captures,
+            ledger: planned.ledger,
+        });
+    }
+    Ok(RunEnd::Planned {
+        deliveries,
+        ordering_key: ordering_key.unwrap_or_else(|| event.id.as_str().to_owned()),
+        references: plan.references,
+        alerts: plan.alerts.into_iter().map(|alert| to_alert(alert, now)).collect(),
+        held,
+    })
+}
+
+/// The identity of a call, from which idempotency keys and references are derived: the same however often
+/// the run is executed or the delivery attempted, on any host, and after a restore. 32 hex digits.
+#[must_use]
+pub fn call_id(event: &Event, mapping: &Mapping, key: &str) -> String {
+    let mut digest = Sha256::new();
+    let parts = [
+        event.scope.tenant.as_str(),
+        event.scope.environment.as_str(),
+        event.source.as_str(),
+        &event.idempotency_key,
+        mapping.id.as_str(),
+        key,
+    ];
+    for part in parts {
+        digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    let mut id = hex::encode(digest.finalize());
+    id.truncate(32);
+    id
+}
+
+fn to_alert(alert: PlannedAlert, at: Timestamp) -> NewAlert {
+    NewAlert {
+        id: AlertId::generate(at),
+        severity: alert.severity,
+        code: alert.code,
+        title: alert.title,
+        detail: alert.detail,
+        at,
+    }
+}

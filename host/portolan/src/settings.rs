@@ -1,0 +1,239 @@
+//! Settings: defaults compiled in, then `portolan.toml`, then `PORTOLAN_*`. Unknown keys are refused. This is
+//! the only place that reads the environment.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+/// Where settings come from.
+#[derive(Args, Clone)]
+pub(crate) struct SettingsArgs {
+    /// The settings file. Default: portolan.toml in the current folder, if it is there.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Everything that can be set. `portolan config print` shows it with the defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Where the database, the compiled modules and the master key are kept.
+    pub(crate) data_dir: PathBuf,
+    /// The address to listen on.
+    pub(crate) listen: SocketAddr,
+    pub(crate) server: Server,
+    pub(crate) outbound: Outbound,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) log: Log,
+}
+
+/// Bounds of incoming requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Server {
+    /// Connections open at once.
+    pub(crate) connections_max: usize,
+    /// How long a request's headers may take to arrive, in milliseconds.
+    pub(crate) header_ms_max: u64,
+    /// How long a body may take to arrive, in milliseconds.
+    pub(crate) body_ms_max: u64,
+    /// Largest body of a hook, in bytes.
+    pub(crate) hook_bytes_max: usize,
+    /// How long what is under way may take to end at shutdown, in milliseconds.
+    pub(crate) shutdown_ms_max: u64,
+}
+
+/// Where the host may connect to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Outbound {
+    /// Loopback addresses: for stand-ins on this machine.
+    pub(crate) allow_loopback: bool,
+    /// Private, link-local and shared addresses: for ERPs in one's own network.
+    pub(crate) allow_private: bool,
+    /// Networks that are allowed besides, as CIDR: `10.1.2.0/24`.
+    pub(crate) allow_networks: Vec<String>,
+    /// Plain http to addresses that are neither loopback nor private.
+    pub(crate) allow_http: bool,
+}
+
+/// Bounds of the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Pipeline {
+    /// Runs under way at once.
+    pub(crate) runs_max: usize,
+    /// Runs of one tenant under way at once.
+    pub(crate) runs_per_tenant_max: usize,
+    /// Deliveries under way at once.
+    pub(crate) deliveries_max: usize,
+    /// Attempts of a delivery until a person is asked.
+    pub(crate) delivery_attempts_max: u32,
+    /// The longest pause before the second attempt, in milliseconds; doubled with every attempt.
+    pub(crate) delivery_retry_base_ms: u64,
+    /// The longest pause before any attempt, in milliseconds.
+    pub(crate) delivery_retry_cap_ms: u64,
+    /// How long a sender's clock may differ from ours, in seconds.
+    pub(crate) signature_tolerance_s: u64,
+}
+
+/// Bounds of guests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Sandbox {
+    /// Threads that execute modules; 0: as many as there are processors, at least 2.
+    pub(crate) guest_threads: usize,
+    /// Memory of one run, in bytes.
+    pub(crate) memory_bytes_max: usize,
+}
+
+/// How to log, to stderr.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    /// `text` or `json`.
+    pub(crate) format: LogFormat,
+    /// A filter: `info`, `warn,portolan_pipeline=debug`.
+    pub(crate) filter: String,
+}
+
+/// See [`Log::format`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("portolan-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            server: Server::default(),
+            outbound: Outbound::default(),
+            pipeline: Pipeline::default(),
+            sandbox: Sandbox::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        let server = portolan_api::server::ServerSettings::default();
+        let api = portolan_api::ApiSettings::default();
+        Self {
+            connections_max: server.connections_max,
+            header_ms_max: server.header_ms_max,
+            body_ms_max: api.body_ms_max,
+            hook_bytes_max: api.hook_bytes_max,
+            shutdown_ms_max: server.shutdown_ms_max,
+        }
+    }
+}
+
+impl Default for Pipeline {
+    fn default() -> Self {
+        let pipeline = portolan_pipeline::PipelineSettings::default();
+        Self {
+            runs_max: pipeline.runs_max,
+            runs_per_tenant_max: pipeline.runs_per_tenant_max,
+            deliveries_max: pipeline.deliveries_max,
+            delivery_attempts_max: pipeline.delivery_retry.attempts_max,
+            delivery_retry_base_ms: pipeline.delivery_retry.base_ms,
+            delivery_retry_cap_ms: pipeline.delivery_retry.cap_ms,
+            signature_tolerance_s: pipeline.signature_tolerance_s,
+        }
+    }
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self { guest_threads: 0, memory_bytes_max: portolan_sandbox::RunLimits::default().memory_bytes_max }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+const PREFIX: &str = "PORTOLAN_";
+
+impl SettingsArgs {
+    /// Reads the settings that are in force.
+    pub(crate) fn read(&self) -> anyhow::Result<Settings> {
+        let file = match &self.config {
+            Some(path) => Some(std::fs::read_to_string(path).with_context(|| path.display().to_string())?),
+            None => std::fs::read_to_string("portolan.toml").ok(),
+        };
+        let environment = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX));
+        combine(file.as_deref(), environment)
+    }
+}
+
+/// The file's settings with those of the environment put over them: `PORTOLAN_LOG__FORMAT=json` is
+/// `log.format`.
+fn combine(file: Option<&str>, environment: impl Iterator<Item = (String, String)>) -> anyhow::Result<Settings> {
+    let mut table: toml::Table = file.unwrap_or_default().parse().context("portolan.toml")?;
+    for (name, value) in environment {
+        let path = name.strip_prefix(PREFIX).unwrap_or(&name).to_lowercase();
+        put(&mut table, &path, &value).with_context(|| name.clone())?;
+    }
+    Ok(table.try_into()?)
+}
+
+fn put(table: &mut toml::Table, path: &str, value: &str) -> anyhow::Result<()> {
+    if let Some((section, rest)) = path.split_once("__") {
+        let section = table.entry(section).or_insert_with(|| toml::Table::new().into());
+        return match section.as_table_mut() {
+            Some(section) => put(section, rest, value),
+            None => bail!("is not a section"),
+        };
+    }
+    // A number, a boolean or a list is written as in TOML; everything else is a text.
+    let read: Option<toml::Table> = format!("value = {value}").parse().ok();
+    let read = read.and_then(|mut read| read.remove("value")).filter(|value| !value.is_datetime());
+    table.insert(path.to_owned(), read.unwrap_or_else(|| toml::Value::String(value.to_owned())));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(file: &str, environment: &[(&str, &str)]) -> anyhow::Result<Settings> {
+        combine(Some(file), environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file_overrides_the_defaults() {
+        let file = "listen = \"127.0.0.1:9000\"\n[log]\nformat = \"json\"\nfilter = \"warn\"\n";
+        let environment = [("PORTOLAN_LOG__FILTER", "debug"), ("PORTOLAN_OUTBOUND__ALLOW_LOOPBACK", "true")];
+        let settings = read(file, &environment).unwrap();
+        assert_eq!(settings.listen.port(), 9000);
+        assert_eq!(settings.log, Log { format: LogFormat::Json, filter: "debug".to_owned() });
+        assert!(settings.outbound.allow_loopback);
+        assert_eq!(settings.data_dir, PathBuf::from("portolan-data"));
+        let settings = read("", &[("PORTOLAN_LISTEN", "127.0.0.1:0"), ("PORTOLAN_DATA_DIR", "/tmp/x")]).unwrap();
+        assert_eq!(settings.listen.port(), 0);
+    }
+
+    #[test]
+    fn an_unknown_setting_is_refused_by_name() {
+        assert!(read("lissten = 1", &[]).unwrap_err().to_string().contains("lissten"));
+        assert!(read("[log]\ncolour = true", &[]).is_err());
+        assert!(read("", &[("PORTOLAN_LOG__COLOUR", "true")]).is_err());
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_as_the_same() {
+        let printed = toml::to_string_pretty(&Settings::default()).unwrap();
+        assert_eq!(read(&printed, &[]).unwrap(), Settings::default());
+    }
+}
