@@ -2,7 +2,7 @@
 //! store's guarded updates and CHECK constraints follow these, and a test compares them.
 //!
 //! ```text
-//! run       pending ──> leased ──> planned ──> delivered
+//! run       pending ──> leased ──> planned ──> delivered | refused (a person gave up on a part)
 //!              ^           │          │
 //!              │ defer,    ├──> held ─┤ approve
 //!              │ retry     │     └──> refused
@@ -14,7 +14,7 @@
 //!             ^            ^           │
 //!  (held) ────┘ approve    ├── retry ──┤
 //!                          │           ├──> in-doubt ──> pending (resend) | delivered (adopt)
-//!                          │           └──> dead ──> pending (redrive)
+//!                          │           └──> dead ──> pending (redrive) | delivered (adopt)
 //!                          └─────────────────────────┘
 //!  waiting, pending, held, in-doubt, dead ──> cancelled (a person gave up on it)
 //! ```
@@ -87,7 +87,7 @@ states! {
         Delivered = "delivered",
         /// The module found nothing to do, on purpose.
         Skipped = "skipped",
-        /// A person refused its plan.
+        /// A person refused its plan, or gave up on some of its deliveries.
         Refused = "refused",
         /// It failed for good and waits for a person.
         Dead = "dead",
@@ -123,7 +123,7 @@ impl RunState {
             (self, next),
             (Pending | Leased, Leased)
                 | (Leased, Pending | Planned | Held | Delivered | Skipped | Dead)
-                | (Planned, Delivered)
+                | (Planned, Delivered | Refused)
                 | (Held, Planned | Refused | Delivered)
                 | (Dead, Pending)
         )
@@ -148,7 +148,7 @@ impl DeliveryState {
                 | (Leased, Pending | Delivered | InDoubt | Dead)
                 | (Held, Waiting | Pending | Cancelled)
                 | (InDoubt, Pending | Delivered | Cancelled)
-                | (Dead, Pending | Cancelled)
+                | (Dead, Pending | Delivered | Cancelled)
                 | (Pending, Cancelled)
         )
     }

@@ -36,6 +36,7 @@ pub mod module;
 pub mod reference;
 pub mod run;
 pub mod source;
+pub mod sqlite;
 pub mod tenant;
 
 use portolan_domain::Timestamp;

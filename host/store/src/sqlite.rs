@@ -1,0 +1,244 @@
+//! The embedded store: one SQLite file, used by one process.
+//!
+//! The cast: the [`writer`] thread makes every change and groups commits; a few [`reader`] connections answer
+//! questions; the [`checkpoint`] thread keeps the write-ahead log short; one file per noun holds its SQL; [`turn`]
+//! shares claims out fairly; [`wake`] brings back what has become due and ends leases.
+//!
+//! How the promises are kept:
+//! * S1, S2: WAL with `synchronous=FULL`; callers are answered after the commit. What hangs together is one
+//!   write, hence one savepoint, hence in one commit or in none.
+//! * S5: every claim raises `lease_epoch`; every finish asks for owner and epoch.
+//! * S7: a trigger refuses every transition that `portolan_domain::state` does not know.
+//! * S8, S13: claims probe partial indexes that hold only what can be claimed now; finished and blocked rows
+//!   are not in them.
+//! * S9, S10: the column `turn` says whether a row is next in its order. Whatever changes the front of an order
+//!   sets it, in the same transaction.
+//! * S11: each statement on tenant data asks for tenant and environment, and foreign keys carry them; follow-up
+//!   changes go by `seq` from a row that was found so.
+//!
+//! After a crash: SQLite replays the log; [`Upkeep::leases_end_foreign`] ends the leases of the dead process.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use portolan_domain::Timestamp;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{Backlog, Store, StoreError, Upkeep};
+
+mod alert;
+mod checkpoint;
+mod connection;
+mod decision;
+mod delivery;
+mod error;
+mod event;
+mod key;
+mod lookup;
+mod mapping;
+mod migrate;
+mod module;
+mod reader;
+mod reference;
+mod row;
+mod run;
+mod source;
+mod tenant;
+mod turn;
+mod wake;
+mod writer;
+
+use error::Hindrance;
+use row::Columns;
+
+/// Versions before this one can corrupt a write-ahead log when two connections write and checkpoint at once.
+const SQLITE_VERSION_MIN: i32 = 3_051_003;
+
+/// Every statement of this crate fits, so that none is compiled twice.
+const STATEMENTS_CACHED: usize = 160;
+
+/// A checkpoint by the writer waits this long for readers, then leaves it to the next.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How the embedded store is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqliteSettings {
+    /// Connections that read. Each may hold `reader_cache_kib` of pages.
+    pub readers: usize,
+    /// Pages that the writer keeps in memory, in KiB.
+    pub writer_cache_kib: u32,
+    /// Pages that each reader keeps in memory, in KiB.
+    pub reader_cache_kib: u32,
+}
+
+impl Default for SqliteSettings {
+    /// 3 readers with 4 MiB each, a writer with 32 MiB.
+    fn default() -> Self {
+        Self { readers: 3, writer_cache_kib: 32 * 1024, reader_cache_kib: 4 * 1024 }
+    }
+}
+
+/// The embedded store. Dropping the last handle finishes what is queued, closes the file and gives up its lock.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: writer::Writer,
+    readers: reader::Readers,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path` with the default settings: see [`Self::open_with`].
+    pub fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
+        Self::open_with(path, &SqliteSettings::default())
+    }
+
+    /// Opens the database at `path`, makes or migrates it, and locks it for this process (`<path>.lock`).
+    ///
+    /// Blocks for as long as recovery and migration take. `Unavailable` when another process holds the file, when
+    /// the linked SQLite is unsafe, or when the database was written by a later program.
+    pub fn open_with(path: &Path, settings: &SqliteSettings) -> Result<Arc<Self>, StoreError> {
+        if rusqlite::version_number() < SQLITE_VERSION_MIN {
+            return Err(Hindrance::OldLibrary { found: rusqlite::version() }.into());
+        }
+        let lock = lock(path)?;
+        let mut conn = Connection::open(path)?;
+        prepare(&conn, settings.writer_cache_kib)?;
+        migrate::migrate(&mut conn)?;
+        let checkpoint_conn = Connection::open(path)?;
+        prepare(&checkpoint_conn, 64)?;
+        let readers = (0..settings.readers.max(1))
+            .map(|_| open_reader(path, settings.reader_cache_kib))
+            .collect::<Result<Vec<_>, _>>()?;
+        let checkpoints = checkpoint::Checkpoints::start(checkpoint_conn).map_err(unavailable)?;
+        let writer = writer::Writer::start(conn, checkpoints, lock).map_err(unavailable)?;
+        Ok(Arc::new(Self { writer, readers: reader::Readers::new(readers) }))
+    }
+
+    /// Transactions committed since it was opened: many writes share one.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.writer.commits()
+    }
+
+    async fn write<T, F>(&self, make: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut writer::Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.writer.write(make).await
+    }
+
+    async fn read<T, F>(&self, make: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.readers.read(make).await
+    }
+}
+
+impl Store for SqliteStore {}
+
+#[async_trait::async_trait]
+impl Upkeep for SqliteStore {
+    async fn leases_end_foreign(&self, owner: &str, now: Timestamp) -> Result<u64, StoreError> {
+        let owner = owner.to_owned();
+        self.write(move |tx| wake::end_foreign(tx.conn, &owner, now)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        // A transaction that changes a page, so that it has to reach the disk.
+        self.write(|tx| {
+            row::change(tx.conn, "UPDATE pings SET number = number + 1", [])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.read(|conn| {
+            let read = |c: &mut Columns<'_, '_>| Ok((c.parsed()?, c.count()?));
+            let runs = row::all(conn, BACKLOG_RUNS, [], read)?;
+            let read = |c: &mut Columns<'_, '_>| Ok((c.parsed()?, c.count()?));
+            let deliveries = row::all(conn, BACKLOG_DELIVERIES, [], read)?;
+            Ok(Backlog { runs, deliveries })
+        })
+        .await
+    }
+}
+
+/// Counts by probing the state index per scope, so that finished rows are never walked over.
+const BACKLOG_RUNS: &str = "
+    WITH scope (tenant, environment) AS (
+        SELECT t.id, e.column1 FROM tenants t, (VALUES ('sandbox'), ('qa'), ('production')) e)
+    SELECT r.state, count(*) FROM scope s JOIN runs r INDEXED BY runs_state
+    ON r.tenant = s.tenant AND r.environment = s.environment
+       AND r.state IN ('pending', 'leased', 'planned', 'held', 'dead')
+    GROUP BY r.state ORDER BY r.state";
+
+const BACKLOG_DELIVERIES: &str = "
+    WITH scope (tenant, environment) AS (
+        SELECT t.id, e.column1 FROM tenants t, (VALUES ('sandbox'), ('qa'), ('production')) e)
+    SELECT d.state, count(*) FROM scope s JOIN deliveries d INDEXED BY deliveries_state
+    ON d.tenant = s.tenant AND d.environment = s.environment
+       AND d.state IN ('waiting', 'pending', 'leased', 'held', 'in-doubt', 'dead')
+    GROUP BY d.state ORDER BY d.state";
+
+fn unavailable(error: std::io::Error) -> StoreError {
+    StoreError::Unavailable(Box::new(error))
+}
+
+/// The lock of the operating system on a file beside the database: it ends with the process, however it ends.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|source| Hindrance::Open { path: path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Hindrance::Held { path }.into()),
+        Err(TryLockError::Error(source)) => Err(Hindrance::Open { path, source }.into()),
+    }
+}
+
+/// Settings of a connection that writes. Those that a promise rests on are read back.
+fn prepare(conn: &Connection, cache_kib: u32) -> Result<(), StoreError> {
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Hindrance::Setting("journal_mode=WAL").into());
+    }
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    // Savepoints keep what they may have to take back in memory, not in a file.
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
+    // See `checkpoint`.
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    if !durable(conn)? {
+        return Err(Hindrance::Setting("synchronous=FULL, foreign_keys=ON").into());
+    }
+    Ok(())
+}
+
+/// Whether the settings that S1 and S11 rest on are in force.
+fn durable(conn: &Connection) -> Result<bool, StoreError> {
+    let synchronous: i64 = conn.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+    let foreign_keys: i64 = conn.pragma_query_value(None, "foreign_keys", |row| row.get(0))?;
+    Ok(synchronous == 2 && foreign_keys == 1)
+}
+
+fn open_reader(path: &Path, cache_kib: u32) -> Result<Connection, StoreError> {
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    conn.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(conn)
+}

@@ -1,0 +1,169 @@
+//! Claims of deliveries: tenants take turns (S8), and within a tenant its connections. The intent of the attempt
+//! is stored in the same transaction (S6).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use portolan_domain::contract::Binding;
+use rusqlite::{Connection, params};
+use serde_json::Value;
+
+use crate::{
+    ClaimRequest, Lease, StoreError,
+    delivery::DeliveryClaim,
+    sqlite::{
+        row::{Columns, change, first, integer, millis},
+        turn::{TenantLanes, circle, connections},
+        wake,
+        writer::Tx,
+    },
+};
+
+const NEXT_TENANT: &str = "
+    SELECT tenant FROM deliveries INDEXED BY deliveries_claim
+    WHERE turn = 1 AND due = 1 AND tenant > ?1 ORDER BY tenant LIMIT 1";
+
+const NEXT_CONNECTION: &str = "
+    SELECT connection FROM deliveries INDEXED BY deliveries_claim
+    WHERE turn = 1 AND due = 1 AND tenant = ?1 AND connection > ?2 ORDER BY connection LIMIT 1";
+
+const NEXT_DELIVERY: &str = "
+    SELECT d.seq, d.run_seq, d.id, d.lease_epoch, d.tenant, d.environment, e.id, r.id, d.key, d.call_id,
+        d.connection, d.operation, c.body, c.bindings, c.existence, c.captures, d.attempts, d.attempts_before,
+        d.doubt_since
+    FROM deliveries d INDEXED BY deliveries_claim
+    CROSS JOIN delivery_contents c ON c.delivery_seq = d.seq
+    CROSS JOIN runs r ON r.seq = d.run_seq
+    CROSS JOIN events e ON e.seq = d.event_seq
+    WHERE d.turn = 1 AND d.due = 1 AND d.tenant = ?1 AND d.connection = ?2 ORDER BY d.seq LIMIT 1";
+
+const RESPONSE: &str = "
+    SELECT c.response FROM deliveries d CROSS JOIN delivery_contents c ON c.delivery_seq = d.seq
+    WHERE d.run_seq = ?1 AND d.key = ?2 AND d.state = 'delivered'";
+
+const LEASE: &str = "
+    UPDATE deliveries SET state = 'leased', due = 0, wake_at = ?3, lease_owner = ?2,
+        lease_epoch = lease_epoch + 1, attempts = attempts + 1, updated_at = ?4
+    WHERE seq = ?1";
+
+const INTENT: &str = "INSERT INTO attempts (delivery_seq, number, owner, started_at) VALUES (?1, ?2, ?3, ?4)";
+
+/// What a claim of deliveries executes: see the test of S13.
+#[cfg(test)]
+pub(in crate::sqlite) const CLAIM_STATEMENTS: &[&str] =
+    &[NEXT_TENANT, NEXT_CONNECTION, NEXT_DELIVERY, RESPONSE, LEASE, INTENT];
+
+pub(super) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Vec<DeliveryClaim>, StoreError> {
+    wake::deliveries(tx.conn, request.now)?;
+    let mut tenants = tenants(tx, request)?;
+    let mut claims = Vec::new();
+    while claims.len() < request.rows_max
+        && let Some(mut turn) = tenants.pop_front()
+    {
+        let Some(claim) = next_of_tenant(tx, &mut turn, request)? else { continue };
+        claims.push(claim);
+        tx.turns.deliveries.clone_from(&turn.tenant);
+        tenants.push_back(turn);
+    }
+    Ok(claims)
+}
+
+/// The tenants with due deliveries on connections with room, whose turn it is first. More than `rows_max` are
+/// not needed.
+fn tenants(tx: &Tx<'_>, request: &ClaimRequest) -> Result<VecDeque<TenantLanes>, StoreError> {
+    let mut found = VecDeque::new();
+    let probe = |after: &str| first(tx.conn, NEXT_TENANT, [after], |c| c.get());
+    circle(&tx.turns.deliveries, probe, |tenant| {
+        let probe = |after: &str| first(tx.conn, NEXT_CONNECTION, [tenant.as_str(), after], |c| c.get());
+        let lanes = connections(request, &tx.turns.connection(&tenant), probe)?;
+        if !lanes.is_empty() {
+            found.push_back(TenantLanes { tenant, lanes });
+        }
+        Ok(found.len() < request.rows_max)
+    })?;
+    Ok(found)
+}
+
+/// The tenant's next delivery, through the connection whose turn it is.
+fn next_of_tenant(
+    tx: &mut Tx<'_>,
+    turn: &mut TenantLanes,
+    request: &ClaimRequest,
+) -> Result<Option<DeliveryClaim>, StoreError> {
+    while let Some(mut lane) = turn.lanes.pop_front() {
+        let Some(claim) = claim_one(tx.conn, &turn.tenant, &lane.id, request)? else { continue };
+        tx.turns.served(&turn.tenant, &lane.id);
+        lane.room -= 1;
+        if lane.room > 0 {
+            turn.lanes.push_back(lane);
+        }
+        return Ok(Some(claim));
+    }
+    Ok(None)
+}
+
+fn claim_one(
+    conn: &Connection,
+    tenant: &str,
+    connection: &str,
+    request: &ClaimRequest,
+) -> Result<Option<DeliveryClaim>, StoreError> {
+    let found = first(conn, NEXT_DELIVERY, [tenant, connection], |c| {
+        Ok((c.get::<i64>()?, c.get::<i64>()?, read(c, &request.owner)?))
+    })?;
+    let Some((seq, run_seq, mut claim)) = found else { return Ok(None) };
+    claim.responses = responses(conn, run_seq, &claim)?;
+    let now = millis(request.now);
+    let until = now.saturating_add(integer(request.lease_ms));
+    change(conn, LEASE, params![seq, request.owner, until, now])?;
+    change(conn, INTENT, params![seq, claim.attempt, request.owner, now])?;
+    Ok(Some(claim))
+}
+
+fn read(c: &mut Columns<'_, '_>, owner: &str) -> Result<DeliveryClaim, StoreError> {
+    let id = c.parsed()?;
+    let epoch: u64 = c.count()?;
+    let mut claim = DeliveryClaim {
+        id,
+        lease: Lease { owner: owner.to_owned(), epoch: epoch.saturating_add(1) },
+        scope: c.scope()?,
+        event: c.parsed()?,
+        run: c.parsed()?,
+        key: c.get()?,
+        call_id: c.get()?,
+        connection: c.parsed()?,
+        operation: c.get()?,
+        body: c.json()?,
+        bindings: c.json_or_default()?,
+        unless: c.json_option()?,
+        captures: c.json_or_default()?,
+        responses: BTreeMap::new(),
+        attempt: 0,
+        attempts_since_redrive: 0,
+        in_doubt: false,
+        doubt_since: None,
+    };
+    let (attempts, before): (u32, u32) = (c.count()?, c.count()?);
+    claim.attempt = attempts.saturating_add(1);
+    claim.attempts_since_redrive = claim.attempt.saturating_sub(before);
+    claim.doubt_since = c.time_option()?;
+    claim.in_doubt = claim.doubt_since.is_some();
+    Ok(claim)
+}
+
+/// The responses that the delivery's bindings, and those of its existence check, copy from.
+fn responses(
+    conn: &Connection,
+    run_seq: i64,
+    claim: &DeliveryClaim,
+) -> Result<BTreeMap<String, Value>, StoreError> {
+    let of_check: &[Binding] = claim.unless.as_ref().map_or(&[], |check| &check.bindings);
+    let names: BTreeSet<&str> =
+        claim.bindings.iter().chain(of_check).map(|binding| binding.delivery.as_str()).collect();
+    let mut responses = BTreeMap::new();
+    for name in names {
+        if let Some(response) = first(conn, RESPONSE, params![run_seq, name], |c| c.json())? {
+            responses.insert(name.to_owned(), response);
+        }
+    }
+    Ok(responses)
+}

@@ -1,0 +1,87 @@
+//! What can go wrong with SQLite, in the words of the store. The only place that knows which of SQLite's
+//! codes a caller of the store can act on.
+
+use std::path::PathBuf;
+
+use rusqlite::{Error, ErrorCode, ffi};
+
+use crate::StoreError;
+
+/// Why the embedded store cannot answer, beside what SQLite itself reports.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Hindrance {
+    /// Somebody else has the file open.
+    #[error("{} is in use by another process", path.display())]
+    Held {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// A file beside the database could not be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The linked SQLite can corrupt a database in WAL mode.
+    #[error("SQLite {found} can corrupt a write-ahead log: at least 3.51.3 is needed")]
+    OldLibrary {
+        /// What is linked.
+        found: &'static str,
+    },
+    /// The database was written by a later version of this program.
+    #[error("the database is at migration {found}, this program knows up to {known}: use a newer program")]
+    NewerDatabase {
+        /// In the file.
+        found: i64,
+        /// In this program.
+        known: i64,
+    },
+    /// A setting did not take.
+    #[error("the database refused `{0}`")]
+    Setting(&'static str),
+    /// The store is being closed.
+    #[error("the store is shutting down")]
+    Closing,
+    /// The transaction that held the change could not be committed.
+    #[error("the transaction was not committed")]
+    NotCommitted,
+    /// The code that made the change or read panicked, or the change was never begun.
+    #[error("the operation was abandoned")]
+    Abandoned,
+}
+
+impl From<Hindrance> for StoreError {
+    fn from(hindrance: Hindrance) -> Self {
+        Self::Unavailable(Box::new(hindrance))
+    }
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        let Error::SqliteFailure(failure, _) = &error else {
+            return match error {
+                Error::QueryReturnedNoRows => Self::NotFound,
+                other => Self::Corrupt { what: "a column".to_owned(), source: Box::new(other) },
+            };
+        };
+        match (failure.code, failure.extended_code) {
+            // A row that was referred to does not exist in this scope.
+            (ErrorCode::ConstraintViolation, ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => Self::NotFound,
+            (
+                ErrorCode::ConstraintViolation,
+                ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
+            ) => Self::Conflict("a row with this id or name exists"),
+            (ErrorCode::ConstraintViolation, _) => {
+                tracing::error!(error = %error, "a change broke a rule of the schema");
+                Self::Conflict("the change breaks a rule of the schema")
+            }
+            (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => {
+                Self::Corrupt { what: "the database file".to_owned(), source: Box::new(error) }
+            }
+            _ => Self::Unavailable(Box::new(error)),
+        }
+    }
+}

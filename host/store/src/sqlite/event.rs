@@ -1,0 +1,147 @@
+//! Events, and the runs that are stored with them.
+
+use async_trait::async_trait;
+use portolan_domain::{EventId, Scope};
+use rusqlite::{Connection, params};
+
+use super::{
+    SqliteStore,
+    row::{Columns, all, change, first, millis, slice},
+    run,
+};
+use crate::{
+    Page, StoreError,
+    event::{Accepted, Event, EventFilter, Events, NewRun},
+};
+
+const INSERT: &str = "
+    INSERT INTO events (id, tenant, environment, source, source_name, system, kind, object_id,
+        idempotency_key, occurred_at, received_at, media_type, state, reason, payload)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+    ON CONFLICT (source, idempotency_key) DO NOTHING";
+
+const FIRST_OF_KEY: &str = "
+    SELECT id FROM events WHERE source = ?1 AND idempotency_key = ?2 AND tenant = ?3 AND environment = ?4";
+
+const GET: &str = "
+    SELECT id, tenant, environment, source, source_name, system, kind, object_id, idempotency_key,
+        occurred_at, received_at, media_type, state, reason, payload
+    FROM events WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
+
+/// The conditions of a filter are left out when they are null; each that an index serves has its own list of
+/// candidates, so that a rare state or object is found without walking over all the others.
+const LIST: &str = "
+    SELECT id, tenant, environment, source, source_name, system, kind, object_id, idempotency_key,
+        occurred_at, received_at, media_type, state, reason, x''
+    FROM events
+    WHERE tenant = ?1 AND environment = ?2 AND seq < ?3
+      AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR kind = ?5)
+      AND (?6 IS NULL OR object_id = ?6) AND (?7 IS NULL OR idempotency_key = ?7)";
+const BY_SCOPE: &str = " ORDER BY seq DESC LIMIT ?8";
+const BY_OBJECT: &str = " AND object_id = ?6 ORDER BY seq DESC LIMIT ?8";
+const ASTRAY: &str = " AND state = ?4 AND state <> 'routed' ORDER BY seq DESC LIMIT ?8";
+const BY_KEY: &str = " AND idempotency_key = ?7 AND source IN
+    (SELECT id FROM sources WHERE tenant = ?1 AND environment = ?2) ORDER BY seq DESC LIMIT ?8";
+
+/// The columns of an event, in the order of [`GET`].
+pub(super) fn read(c: &mut Columns<'_, '_>) -> Result<Event, StoreError> {
+    Ok(Event {
+        id: c.parsed()?,
+        scope: c.scope()?,
+        source: c.parsed()?,
+        source_name: c.get()?,
+        system: c.get()?,
+        kind: c.get()?,
+        object_id: c.get()?,
+        idempotency_key: c.get()?,
+        occurred_at: c.time()?,
+        received_at: c.time()?,
+        media_type: c.get()?,
+        state: c.parsed()?,
+        reason: c.get()?,
+        payload: c.get()?,
+    })
+}
+
+fn accept(conn: &Connection, event: &Event, runs: &[NewRun]) -> Result<Accepted, StoreError> {
+    let (tenant, environment) = (event.scope.tenant.as_str(), event.scope.environment.as_str());
+    let params = params![
+        event.id.as_str(),
+        tenant,
+        environment,
+        event.source.as_str(),
+        event.source_name,
+        event.system,
+        event.kind,
+        event.object_id,
+        event.idempotency_key,
+        millis(event.occurred_at),
+        millis(event.received_at),
+        event.media_type,
+        event.state.as_str(),
+        event.reason,
+        event.payload
+    ];
+    if change(conn, INSERT, params)? == 0 {
+        let params = params![event.source.as_str(), event.idempotency_key, tenant, environment];
+        let id = first(conn, FIRST_OF_KEY, params, |c| c.parsed())?.ok_or(StoreError::NotFound)?;
+        return Ok(Accepted::Repeat(id));
+    }
+    let event_seq = conn.last_insert_rowid();
+    for new in runs {
+        run::insert(conn, event, event_seq, new)?;
+    }
+    Ok(Accepted::New)
+}
+
+fn list_statement(filter: &EventFilter) -> String {
+    let narrow = match filter {
+        EventFilter { idempotency_key: Some(_), .. } => BY_KEY,
+        EventFilter { object_id: Some(_), .. } => BY_OBJECT,
+        EventFilter { state: Some(state), .. } if state.as_str() != "routed" => ASTRAY,
+        EventFilter { .. } => BY_SCOPE,
+    };
+    format!("{LIST}{narrow}")
+}
+
+#[async_trait]
+impl Events for SqliteStore {
+    async fn event_accept(&self, event: Event, runs: Vec<NewRun>) -> Result<Accepted, StoreError> {
+        self.write(move |tx| accept(tx.conn, &event, &runs)).await
+    }
+
+    async fn event_get(&self, scope: &Scope, id: &EventId) -> Result<Event, StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        self.read(move |conn| {
+            let params = [id.as_str(), scope.tenant.as_str(), scope.environment.as_str()];
+            first(conn, GET, params, read)?.ok_or(StoreError::NotFound)
+        })
+        .await
+    }
+
+    async fn event_list(
+        &self,
+        scope: &Scope,
+        filter: EventFilter,
+        page: Page,
+    ) -> Result<Vec<Event>, StoreError> {
+        let scope = scope.clone();
+        self.read(move |conn| {
+            let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
+            let find = "SELECT seq FROM events WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
+            let part = slice(conn, &page, find, params![page.before, tenant, environment])?;
+            let params = params![
+                tenant,
+                environment,
+                part.before_seq,
+                filter.state.map(|state| state.as_str()),
+                filter.kind,
+                filter.object_id,
+                filter.idempotency_key,
+                part.rows
+            ];
+            all(conn, &list_statement(&filter), params, read)
+        })
+        .await
+    }
+}

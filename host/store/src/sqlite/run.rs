@@ -1,0 +1,163 @@
+//! Runs. `order` keeps S9, `claim` leases, `finish` stores how a run ended, `decide` carries out what people
+//! decided; here stand the reads and the insert.
+
+use async_trait::async_trait;
+use portolan_domain::{EventId, RunId, Scope, Timestamp, state::RunState};
+use rusqlite::{Connection, params};
+
+use super::{
+    SqliteStore,
+    row::{Columns, all, change, first, millis, slice},
+    wake,
+};
+use crate::{
+    ClaimRequest, Finish, Lease, Page, StoreError,
+    event::{Event, NewRun},
+    run::{Decision, Run, RunClaim, RunEnd, RunRecord, Runs},
+};
+
+mod claim;
+mod decide;
+mod finish;
+mod order;
+
+pub(super) use finish::Place;
+
+#[cfg(test)]
+pub(super) use claim::claim_statements;
+
+macro_rules! select {
+    ($($rest:literal),*) => {
+        concat!(
+            "SELECT r.id, r.tenant, r.environment, e.id, r.mapping, c.module, r.state, r.attempts,
+                r.process_deaths, r.due_at, r.reason, c.outcome, c.facts, c.log, c.cost,
+                r.created_at, r.updated_at
+             FROM runs r JOIN events e ON e.seq = r.event_seq LEFT JOIN run_records c ON c.run_seq = r.seq ",
+            $($rest),*
+        )
+    };
+}
+
+fn read(c: &mut Columns<'_, '_>) -> Result<Run, StoreError> {
+    Ok(Run {
+        id: c.parsed()?,
+        scope: c.scope()?,
+        event: c.parsed()?,
+        mapping: c.parsed()?,
+        module: c.parsed_option()?,
+        state: c.parsed()?,
+        attempts: c.count()?,
+        process_deaths: c.count()?,
+        due_at: c.time()?,
+        reason: c.json()?,
+        outcome: c.json()?,
+        facts: c.json()?,
+        log: c.json()?,
+        cost: c.json()?,
+        created_at: c.time()?,
+        updated_at: c.time()?,
+    })
+}
+
+/// Stores a run with its new event: it is due, and it is its turn unless an earlier one blocks it.
+pub(super) fn insert(
+    conn: &Connection,
+    event: &Event,
+    event_seq: i64,
+    new: &NewRun,
+) -> Result<(), StoreError> {
+    // An event without an object is alone in its order.
+    let turn = match &event.object_id {
+        Some(object) => order::head(conn, new.mapping.as_str(), object)?.is_none(),
+        None => true,
+    };
+    change(
+        conn,
+        "INSERT INTO runs (id, tenant, environment, event_seq, mapping, ordering_key, state, turn, due, due_at,
+             created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7, 1, ?8, ?8, ?8)",
+        params![
+            new.id.as_str(),
+            event.scope.tenant.as_str(),
+            event.scope.environment.as_str(),
+            event_seq,
+            new.mapping.as_str(),
+            event.object_id.as_deref().unwrap_or(event.id.as_str()),
+            turn,
+            millis(event.received_at)
+        ],
+    )?;
+    Ok(())
+}
+
+#[async_trait]
+impl Runs for SqliteStore {
+    async fn run_claim(&self, request: ClaimRequest) -> Result<Vec<RunClaim>, StoreError> {
+        self.write(move |tx| claim::claim(tx, &request)).await
+    }
+
+    async fn run_finish(
+        &self,
+        id: &RunId,
+        lease: &Lease,
+        record: RunRecord,
+        end: RunEnd,
+        now: Timestamp,
+    ) -> Result<Finish, StoreError> {
+        let (id, lease) = (id.clone(), lease.clone());
+        self.write(move |tx| finish::finish(tx.conn, &id, &lease, &record, &end, now)).await
+    }
+
+    async fn run_approve(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        self.write(move |tx| decide::approve(tx.conn, &scope, &id, &decision)).await
+    }
+
+    async fn run_refuse(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        self.write(move |tx| decide::refuse(tx.conn, &scope, &id, &decision)).await
+    }
+
+    async fn run_redrive(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        self.write(move |tx| decide::redrive(tx.conn, &scope, &id, &decision)).await
+    }
+
+    async fn run_get(&self, scope: &Scope, id: &RunId) -> Result<Run, StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        self.read(move |conn| {
+            let sql = select!("WHERE r.id = ?1 AND r.tenant = ?2 AND r.environment = ?3");
+            let params = [id.as_str(), scope.tenant.as_str(), scope.environment.as_str()];
+            first(conn, sql, params, read)?.ok_or(StoreError::NotFound)
+        })
+        .await
+    }
+
+    async fn run_of_event(&self, scope: &Scope, event: &EventId) -> Result<Vec<Run>, StoreError> {
+        let (scope, event) = (scope.clone(), event.clone());
+        self.read(move |conn| {
+            let sql = select!("WHERE e.id = ?1 AND r.tenant = ?2 AND r.environment = ?3 ORDER BY r.seq");
+            all(conn, sql, [event.as_str(), scope.tenant.as_str(), scope.environment.as_str()], read)
+        })
+        .await
+    }
+
+    async fn run_list(&self, scope: &Scope, state: RunState, page: Page) -> Result<Vec<Run>, StoreError> {
+        let scope = scope.clone();
+        self.read(move |conn| {
+            let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
+            let find = "SELECT seq FROM runs WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
+            let part = slice(conn, &page, find, params![page.before, tenant, environment])?;
+            let sql = select!(
+                "WHERE r.tenant = ?1 AND r.environment = ?2 AND r.state = ?3 AND r.seq < ?4
+                 ORDER BY r.seq DESC LIMIT ?5"
+            );
+            all(conn, sql, params![tenant, environment, state.as_str(), part.before_seq, part.rows], read)
+        })
+        .await
+    }
+
+    async fn run_next_due(&self, _now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|conn| wake::next(conn, "SELECT min(wake_at) FROM runs WHERE wake_at IS NOT NULL")).await
+    }
+}

@@ -1,0 +1,110 @@
+//! Claims of runs: tenants take turns (S8), one run at a time.
+
+use std::collections::VecDeque;
+
+use rusqlite::{Connection, params};
+
+use super::order;
+use crate::{
+    ClaimRequest, Lease, StoreError,
+    run::RunClaim,
+    sqlite::{
+        event,
+        row::{change, first, integer, millis},
+        turn::{LaneRoom, circle, room},
+        wake,
+        writer::Tx,
+    },
+};
+
+const NEXT_TENANT: &str = "
+    SELECT tenant FROM runs INDEXED BY runs_claim
+    WHERE turn = 1 AND due = 1 AND tenant > ?1 ORDER BY tenant LIMIT 1";
+
+const NEXT_RUN: &str = "
+    SELECT r.seq, r.event_seq, r.deferred, r.ordering_key, r.id, r.mapping, r.attempts, r.process_deaths,
+        r.lease_epoch,
+        e.id, e.tenant, e.environment, e.source, e.source_name, e.system, e.kind, e.object_id,
+        e.idempotency_key, e.occurred_at, e.received_at, e.media_type, e.state, e.reason, e.payload
+    FROM runs r INDEXED BY runs_claim CROSS JOIN events e ON e.seq = r.event_seq
+    WHERE r.turn = 1 AND r.due = 1 AND r.tenant = ?1 ORDER BY r.seq LIMIT 1";
+
+const LEASE: &str = "
+    UPDATE runs SET state = 'leased', due = 0, wake_at = ?3, lease_owner = ?2, lease_epoch = lease_epoch + 1,
+        attempts = attempts + 1, updated_at = ?4
+    WHERE seq = ?1";
+
+const STOP_DEFERRING: &str = "UPDATE runs SET deferred = 0, blocks = 1 WHERE seq = ?1";
+
+/// What a claim of runs executes: see the test of S13.
+#[cfg(test)]
+pub(in crate::sqlite) fn claim_statements() -> Vec<&'static str> {
+    let own = [NEXT_TENANT, NEXT_RUN, LEASE, STOP_DEFERRING];
+    own.iter().chain(order::CLAIM_STATEMENTS).copied().collect()
+}
+
+/// The claimed run and its place.
+struct Found {
+    seq: i64,
+    event_seq: i64,
+    deferred: bool,
+    ordering_key: String,
+    claim: RunClaim,
+}
+
+pub(super) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Vec<RunClaim>, StoreError> {
+    wake::runs(tx.conn, request.now)?;
+    let mut lanes = lanes(tx.conn, &tx.turns.runs, request)?;
+    let mut claims = Vec::new();
+    while claims.len() < request.rows_max
+        && let Some(mut lane) = lanes.pop_front()
+    {
+        let Some(found) = next(tx.conn, &lane.id, request)? else { continue };
+        lease(tx.conn, &found, request)?;
+        claims.push(found.claim);
+        lane.room -= 1;
+        tx.turns.runs.clone_from(&lane.id);
+        if lane.room > 0 {
+            lanes.push_back(lane);
+        }
+    }
+    Ok(claims)
+}
+
+/// The tenants with due runs and room, whose turn it is first. More than `rows_max` are not needed.
+fn lanes(conn: &Connection, last: &str, request: &ClaimRequest) -> Result<VecDeque<LaneRoom>, StoreError> {
+    let mut lanes = VecDeque::new();
+    let probe = |after: &str| first(conn, NEXT_TENANT, [after], |c| c.get());
+    circle(last, probe, |id| {
+        let room = room(request, &id);
+        if room > 0 {
+            lanes.push_back(LaneRoom { id, room });
+        }
+        Ok(lanes.len() < request.rows_max)
+    })?;
+    Ok(lanes)
+}
+
+fn next(conn: &Connection, tenant: &str, request: &ClaimRequest) -> Result<Option<Found>, StoreError> {
+    first(conn, NEXT_RUN, [tenant], |c| {
+        let (seq, event_seq, deferred, ordering_key) = (c.get()?, c.get()?, c.get()?, c.get()?);
+        let (id, mapping) = (c.parsed()?, c.parsed()?);
+        let (attempts, process_deaths): (u32, u32) = (c.count()?, c.count()?);
+        let epoch: u64 = c.count()?;
+        let lease = Lease { owner: request.owner.clone(), epoch: epoch.saturating_add(1) };
+        let attempt = attempts.saturating_add(1);
+        let event = event::read(c)?;
+        let claim = RunClaim { id, lease, event, mapping, attempt, process_deaths };
+        Ok(Found { seq, event_seq, deferred, ordering_key, claim })
+    })
+}
+
+fn lease(conn: &Connection, found: &Found, request: &ClaimRequest) -> Result<(), StoreError> {
+    if found.deferred {
+        change(conn, STOP_DEFERRING, [found.seq])?;
+        order::blocked(conn, found.claim.mapping.as_str(), &found.ordering_key, found.event_seq)?;
+    }
+    let until = millis(request.now).saturating_add(integer(request.lease_ms));
+    change(conn, LEASE, params![found.seq, request.owner, until, millis(request.now)])?;
+    Ok(())
+}

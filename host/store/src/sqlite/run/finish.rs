@@ -1,0 +1,149 @@
+//! How a run ended, with all that follows from it, in one transaction (S4).
+
+use portolan_domain::{RunId, Scope, Timestamp, state::RunState};
+use rusqlite::{Connection, params};
+use serde_json::{Value, json};
+
+use super::order;
+use crate::{
+    Finish, Lease, StoreError,
+    run::{RunEnd, RunRecord},
+    sqlite::{
+        alert, delivery, reference,
+        row::{Columns, change, first, integer, json, json_list, millis},
+    },
+};
+
+const LEASED: &str = "
+    SELECT seq, event_seq, tenant, environment, mapping, ordering_key FROM runs
+    WHERE id = ?1 AND state = 'leased' AND lease_owner = ?2 AND lease_epoch = ?3";
+
+const RECORD: &str = "
+    INSERT INTO run_records (run_seq, module, outcome, facts, log, cost, held_references)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    ON CONFLICT (run_seq) DO UPDATE SET module = excluded.module, outcome = excluded.outcome,
+        facts = excluded.facts, log = excluded.log, cost = excluded.cost,
+        held_references = excluded.held_references";
+
+const RESOLVE: &str = "
+    UPDATE runs SET state = ?2, blocks = ?3, open = ?3, lease_owner = NULL, wake_at = NULL, reason = ?4,
+        updated_at = ?5
+    WHERE seq = ?1";
+
+const POSTPONE: &str = "
+    UPDATE runs SET state = 'pending', deferred = ?2, blocks = 1 - ?2, lease_owner = NULL, due_at = ?3,
+        due = ?3 <= ?5, wake_at = CASE WHEN ?3 <= ?5 THEN NULL ELSE ?3 END, reason = ?4, updated_at = ?5
+    WHERE seq = ?1";
+
+/// A run and its place in its order.
+pub(in crate::sqlite) struct Place {
+    pub(in crate::sqlite) seq: i64,
+    pub(in crate::sqlite) event_seq: i64,
+    pub(in crate::sqlite) scope: Scope,
+    pub(in crate::sqlite) mapping: String,
+    pub(in crate::sqlite) ordering_key: String,
+}
+
+/// Five columns and the scope's two, in this order.
+pub(super) fn place(c: &mut Columns<'_, '_>) -> Result<Place, StoreError> {
+    Ok(Place {
+        seq: c.get()?,
+        event_seq: c.get()?,
+        scope: c.scope()?,
+        mapping: c.get()?,
+        ordering_key: c.get()?,
+    })
+}
+
+pub(super) fn finish(
+    conn: &Connection,
+    id: &RunId,
+    lease: &Lease,
+    record: &RunRecord,
+    end: &RunEnd,
+    now: Timestamp,
+) -> Result<Finish, StoreError> {
+    let guard = params![id.as_str(), lease.owner, integer(lease.epoch)];
+    let Some(run) = first(conn, LEASED, guard, place)? else {
+        return Ok(Finish::LeaseLost);
+    };
+    keep(conn, &run, record, end)?;
+    match end {
+        RunEnd::Planned { .. } => plan(conn, &run, end, now)?,
+        RunEnd::Deferred { due_at, reason } => {
+            postpone(conn, &run, true, (*due_at, reason), now)?;
+            order::unblocked(conn, &run.mapping, &run.ordering_key)?;
+        }
+        RunEnd::Retried { due_at, reason } => postpone(conn, &run, false, (*due_at, reason), now)?,
+        RunEnd::Skipped { reason } => resolve(conn, &run, RunState::Skipped, reason, now)?,
+        RunEnd::Dead { reason, alerts } => {
+            alert::raise(conn, &run.scope, alerts)?;
+            resolve(conn, &run, RunState::Dead, reason, now)?;
+        }
+    }
+    Ok(Finish::Done)
+}
+
+/// Stores what is kept whatever the end.
+fn keep(conn: &Connection, run: &Place, record: &RunRecord, end: &RunEnd) -> Result<(), StoreError> {
+    let held_references = match end {
+        RunEnd::Planned { held: Some(_), references, .. } => json_list(references)?,
+        RunEnd::Planned { .. }
+        | RunEnd::Deferred { .. }
+        | RunEnd::Retried { .. }
+        | RunEnd::Skipped { .. }
+        | RunEnd::Dead { .. } => None,
+    };
+    let params = params![
+        run.seq,
+        record.module.as_ref().map(|digest| digest.as_str()),
+        json(&record.outcome),
+        json(&record.facts),
+        json(&record.log),
+        json(&record.cost),
+        held_references
+    ];
+    change(conn, RECORD, params)?;
+    Ok(())
+}
+
+fn plan(conn: &Connection, run: &Place, end: &RunEnd, now: Timestamp) -> Result<(), StoreError> {
+    let RunEnd::Planned { deliveries, ordering_key, references, alerts, held } = end else {
+        return Ok(());
+    };
+    alert::raise(conn, &run.scope, alerts)?;
+    delivery::plan::insert(conn, run, deliveries, (ordering_key, held.is_some()), now)?;
+    if let Some(why) = held {
+        let reason = json!({ "code": "held", "message": why });
+        return resolve(conn, run, RunState::Held, &reason, now);
+    }
+    reference::remember(conn, &run.scope, run.event_seq, references)?;
+    let state = if deliveries.is_empty() { RunState::Delivered } else { RunState::Planned };
+    resolve(conn, run, state, &Value::Null, now)
+}
+
+/// The run is leased no longer and nothing is due for it. Later ones go on unless it still blocks.
+pub(super) fn resolve(
+    conn: &Connection,
+    run: &Place,
+    state: RunState,
+    reason: &Value,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let blocks = matches!(state, RunState::Held | RunState::Dead);
+    change(conn, RESOLVE, params![run.seq, state.as_str(), blocks, json(reason), millis(now)])?;
+    if blocks { Ok(()) } else { order::unblocked(conn, &run.mapping, &run.ordering_key) }
+}
+
+/// The run is pending again, from some time on.
+fn postpone(
+    conn: &Connection,
+    run: &Place,
+    deferred: bool,
+    (due_at, reason): (Timestamp, &Value),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let params = params![run.seq, deferred, millis(due_at), json(reason), millis(now)];
+    change(conn, POSTPONE, params)?;
+    Ok(())
+}

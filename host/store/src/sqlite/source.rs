@@ -1,0 +1,125 @@
+//! Sources.
+
+use async_trait::async_trait;
+use portolan_domain::{Scope, SourceId};
+use rusqlite::params;
+use serde_json::Value;
+
+use super::{
+    SqliteStore,
+    row::{Columns, all, change, first, json, millis, slice},
+};
+use crate::{
+    Page, StoreError,
+    source::{Source, Sources},
+};
+
+macro_rules! columns {
+    () => {
+        "id, tenant, environment, name, system, settings, sealed_secrets, created_at"
+    };
+}
+
+fn read(c: &mut Columns<'_, '_>) -> Result<Source, StoreError> {
+    Ok(Source {
+        id: c.parsed()?,
+        scope: c.scope()?,
+        name: c.get()?,
+        system: c.get()?,
+        settings: c.json()?,
+        sealed_secrets: c.get()?,
+        created_at: c.time()?,
+    })
+}
+
+#[async_trait]
+impl Sources for SqliteStore {
+    async fn source_create(&self, source: Source) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let sql =
+                concat!("INSERT INTO sources (", columns!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+            change(
+                tx.conn,
+                sql,
+                params![
+                    source.id.as_str(),
+                    source.scope.tenant.as_str(),
+                    source.scope.environment.as_str(),
+                    source.name,
+                    source.system,
+                    json(&source.settings),
+                    source.sealed_secrets,
+                    millis(source.created_at)
+                ],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn source_at(&self, id: &SourceId) -> Result<Source, StoreError> {
+        let id = id.clone();
+        self.read(move |conn| {
+            let sql = concat!("SELECT ", columns!(), " FROM sources WHERE id = ?1");
+            first(conn, sql, [id.as_str()], read)?.ok_or(StoreError::NotFound)
+        })
+        .await
+    }
+
+    async fn source_get(&self, scope: &Scope, id: &SourceId) -> Result<Source, StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        self.read(move |conn| {
+            let sql = concat!(
+                "SELECT ",
+                columns!(),
+                " FROM sources WHERE id = ?1 AND tenant = ?2 AND environment = ?3"
+            );
+            first(conn, sql, [id.as_str(), scope.tenant.as_str(), scope.environment.as_str()], read)?
+                .ok_or(StoreError::NotFound)
+        })
+        .await
+    }
+
+    async fn source_update(
+        &self,
+        scope: &Scope,
+        id: &SourceId,
+        settings: Value,
+        sealed_secrets: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        self.write(move |tx| {
+            let changed = change(
+                tx.conn,
+                "UPDATE sources SET settings = ?4, sealed_secrets = ?5
+                 WHERE id = ?1 AND tenant = ?2 AND environment = ?3",
+                params![
+                    id.as_str(),
+                    scope.tenant.as_str(),
+                    scope.environment.as_str(),
+                    json(&settings),
+                    sealed_secrets
+                ],
+            )?;
+            if changed == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+        })
+        .await
+    }
+
+    async fn source_list(&self, scope: &Scope, page: Page) -> Result<Vec<Source>, StoreError> {
+        let scope = scope.clone();
+        self.read(move |conn| {
+            let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
+            let find = "SELECT seq FROM sources WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
+            let part = slice(conn, &page, find, params![page.before, tenant, environment])?;
+            let sql = concat!(
+                "SELECT ",
+                columns!(),
+                " FROM sources WHERE tenant = ?1 AND environment = ?2 AND seq < ?3
+                 ORDER BY seq DESC LIMIT ?4"
+            );
+            all(conn, sql, params![tenant, environment, part.before_seq, part.rows], read)
+        })
+        .await
+    }
+}

@@ -1,0 +1,49 @@
+//! Tenants.
+
+use async_trait::async_trait;
+use portolan_domain::TenantId;
+use rusqlite::params;
+
+use super::{
+    SqliteStore,
+    row::{Columns, all, change, first, millis, slice},
+};
+use crate::{
+    Page, StoreError,
+    tenant::{Tenant, Tenants},
+};
+
+fn read(c: &mut Columns<'_, '_>) -> Result<Tenant, StoreError> {
+    Ok(Tenant { id: c.parsed()?, name: c.get()?, created_at: c.time()? })
+}
+
+#[async_trait]
+impl Tenants for SqliteStore {
+    async fn tenant_create(&self, tenant: Tenant) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let sql = "INSERT INTO tenants (id, name, created_at) VALUES (?1, ?2, ?3)";
+            change(tx.conn, sql, params![tenant.id.as_str(), tenant.name, millis(tenant.created_at)])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn tenant_get(&self, id: &TenantId) -> Result<Tenant, StoreError> {
+        let id = id.clone();
+        self.read(move |conn| {
+            first(conn, "SELECT id, name, created_at FROM tenants WHERE id = ?1", [id.as_str()], read)?
+                .ok_or(StoreError::NotFound)
+        })
+        .await
+    }
+
+    async fn tenant_list(&self, page: Page) -> Result<Vec<Tenant>, StoreError> {
+        self.read(move |conn| {
+            let part = slice(conn, &page, "SELECT seq FROM tenants WHERE id = ?1", [&page.before])?;
+            let sql = "SELECT id, name, created_at FROM tenants
+                       WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+            all(conn, sql, params![part.before_seq, part.rows], read)
+        })
+        .await
+    }
+}
