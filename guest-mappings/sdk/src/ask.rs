@@ -256,8 +256,11 @@ mod tests {
 
     #[test]
     fn what_is_asked_together_is_missing_together_and_once() {
-        let questions =
-            (lookup::<String>("parts", "a"), vec![lookup::<String>("parts", "b"), lookup("parts", "a")], reference("x", "1"));
+        let questions = (
+            lookup::<String>("parts", "a"),
+            vec![lookup::<String>("parts", "b"), lookup("parts", "a")],
+            reference("x", "1"),
+        );
         let mut missing = Vec::new();
         assert!(questions.read(&Facts::new(&[]), &mut missing).unwrap().is_none());
         assert_eq!(missing.len(), 3);

@@ -58,8 +58,9 @@ impl<'a> Cx<'a> {
     /// # Errors
     /// A refusal with code `settings` that names what does not fit.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, Stop> {
-        serde_json::from_str(&self.input.settings)
-            .map_err(|error| Stop::reject("", "settings", format!("the mapping's settings do not fit: {error}")))
+        serde_json::from_str(&self.input.settings).map_err(|error| {
+            Stop::reject("", "settings", format!("the mapping's settings do not fit: {error}"))
+        })
     }
 
     /// The payload as JSON, typed. Unknown fields are passed over.
@@ -67,8 +68,9 @@ impl<'a> Cx<'a> {
     /// # Errors
     /// A refusal with code `unreadable-payload`.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Stop> {
-        serde_json::from_str(&self.input.event.payload)
-            .map_err(|error| Stop::reject("", "unreadable-payload", format!("the payload does not fit: {error}")))
+        serde_json::from_str(&self.input.event.payload).map_err(|error| {
+            Stop::reject("", "unreadable-payload", format!("the payload does not fit: {error}"))
+        })
     }
 
     /// A row of a lookup table, or `None` when the table has no such key.

@@ -14,7 +14,10 @@
 //! # Ok::<(), portolan_sdk::date::DateError>(())
 //! ```
 
-use jiff::{Timestamp, tz::{Offset, TimeZone}};
+use jiff::{
+    Timestamp,
+    tz::{Offset, TimeZone},
+};
 
 pub use jiff::civil::Date;
 

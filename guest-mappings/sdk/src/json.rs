@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use crate::{
     Mapping,
     contract::{
-        Alert, Answer, Binding, Capture, CheckTime, Delivery, Environment, Event, ExistenceCheck, Fact, Input,
-        Lookup, Need, Outcome, Plan, Problem, Query, Reference, ReferenceKey, Severity, Side, Violation,
+        Alert, Answer, Binding, Capture, CheckTime, Delivery, Environment, Event, ExistenceCheck, Fact,
+        Input, Lookup, Need, Outcome, Plan, Problem, Query, Reference, ReferenceKey, Severity, Side,
+        Violation,
     },
 };
 
@@ -41,7 +42,9 @@ pub fn outcome(outcome: &Outcome) -> Value {
             json!({"defer": {"reason": deferral.reason, "not-before": deferral.not_before}})
         }
         Outcome::Skip(reason) => json!({"skip": reason}),
-        Outcome::Reject(violations) => json!({"reject": violations.iter().map(violation).collect::<Vec<_>>()}),
+        Outcome::Reject(violations) => {
+            json!({"reject": violations.iter().map(violation).collect::<Vec<_>>()})
+        }
     }
 }
 

@@ -17,7 +17,7 @@
 
 use std::fmt;
 
-use rust_decimal::Decimal;
+pub use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::stop::Stop;
@@ -213,11 +213,8 @@ impl Money {
     /// # Errors
     /// When a digit would be lost or it is too large.
     pub fn from_decimal(amount: Decimal, currency: Currency) -> Result<Self, MoneyError> {
-        let lost = || MoneyError::LostDigits {
-            amount: amount.to_string(),
-            currency,
-            decimals: currency.decimals(),
-        };
+        let lost =
+            || MoneyError::LostDigits { amount: amount.to_string(), currency, decimals: currency.decimals() };
         let normal = amount.normalize();
         if normal.scale() > currency.decimals() {
             return Err(lost());

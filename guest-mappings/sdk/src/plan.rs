@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use portolan_sdk::prelude::*;
-//! use rust_decimal::Decimal;
+//! use portolan_sdk::money::Decimal;
 //!
 //! let amount = Decimal::new(4998, 2);
 //! let order = Delivery::new("order", "erp", "sales-order.create", json!({"PONum": "ch_1"}))
@@ -17,7 +17,7 @@
 //! assert_eq!(plan.deliveries[1].after, ["order"]);
 //! ```
 
-use rust_decimal::Decimal;
+use crate::money::Decimal;
 use serde_json::Value;
 
 use crate::contract::{
@@ -28,7 +28,10 @@ use crate::contract::{
 impl Plan {
     /// Nothing to do yet.
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "an empty plan is a beginning, not a value to fall back to")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "an empty plan is a beginning, not a value to fall back to"
+    )]
     pub fn new() -> Self {
         Self { ordering_key: None, deliveries: Vec::new(), references: Vec::new(), alerts: Vec::new() }
     }
@@ -116,7 +119,11 @@ impl Delivery {
         source: impl Into<String>,
         target: impl Into<String>,
     ) -> Self {
-        self.bindings.push(Binding { delivery: delivery.into(), source: source.into(), target: target.into() });
+        self.bindings.push(Binding {
+            delivery: delivery.into(),
+            source: source.into(),
+            target: target.into(),
+        });
         self
     }
 

@@ -50,11 +50,7 @@ impl Stop {
 
     /// The event is unusable: where (a JSON Pointer into the payload, empty for the whole), a stable code,
     /// and a text that says what would be right.
-    pub fn reject(
-        pointer: impl Into<String>,
-        code: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn reject(pointer: impl Into<String>, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Reject(vec![Violation { pointer: pointer.into(), code: code.into(), message: message.into() }])
     }
 

@@ -105,7 +105,10 @@ impl<M: Mapping> Trial<M> {
     /// A lookup table has this row.
     #[must_use]
     pub fn lookup(self, table: &str, key: &str, value: Value) -> Self {
-        self.known(Need::Lookup(Lookup { table: table.into(), key: key.into() }), Answer::Found(value.to_string()))
+        self.known(
+            Need::Lookup(Lookup { table: table.into(), key: key.into() }),
+            Answer::Found(value.to_string()),
+        )
     }
 
     /// An object is known under these ids: `json!({"epicor": "812"})`.

@@ -64,7 +64,9 @@ impl Field {
     pub fn text(self, value: &str) -> Result<String, Refused> {
         let chars = value.chars().count();
         if chars > self.chars_max {
-            return Err(self.refuse(value, format!("has {chars} characters, the field holds {}", self.chars_max)));
+            return Err(
+                self.refuse(value, format!("has {chars} characters, the field holds {}", self.chars_max))
+            );
         }
         if value.chars().any(char::is_control) {
             return Err(self.refuse(value, "has control characters".to_owned()));
@@ -77,7 +79,11 @@ impl Field {
     /// # Errors
     /// [`Refused`], with the field's name.
     pub fn required(self, value: &str) -> Result<String, Refused> {
-        if value.is_empty() { Err(self.refuse(value, "must not be empty".to_owned())) } else { self.text(value) }
+        if value.is_empty() {
+            Err(self.refuse(value, "must not be empty".to_owned()))
+        } else {
+            self.text(value)
+        }
     }
 
     /// The value, cut to fit, with control characters as blanks: for descriptions, which identify nothing.

@@ -72,7 +72,8 @@ impl SapCustomer {
     fn address(&self) -> Result<Option<Map<String, Value>>, Stop> {
         let Some(buyer) = &self.one_time else { return Ok(None) };
         let names = ["NAME", "NAME_2", "NAME_3", "NAME_4"].into_iter().zip(sap::name_lines(&buyer.name)?);
-        let mut fields: Map<String, Value> = names.map(|(field, line)| (field.to_owned(), json!(line))).collect();
+        let mut fields: Map<String, Value> =
+            names.map(|(field, line)| (field.to_owned(), json!(line))).collect();
         let address = &buyer.address;
         for (field, value) in [
             (sap::STREET, &address.line1),
@@ -99,14 +100,22 @@ impl Mapping for StripeToSapEcc {
         .connection(
             ERP,
             "sap-ecc",
-            &["sales-order.create", "sales-order.find", "accounting-document.post", "accounting-document.find"],
+            &[
+                "sales-order.create",
+                "sales-order.find",
+                "accounting-document.post",
+                "accounting-document.find",
+            ],
         )
         .connection(
             STRIPE,
             "stripe",
             &["checkout-session.by-payment-intent", "invoice.get", "invoice.by-payment-intent"],
         )
-        .table(MATERIALS, "Stripe product (prod_…, or what metadata say; \"shipping\" for shipping) to SAP material")
+        .table(
+            MATERIALS,
+            "Stripe product (prod_…, or what metadata say; \"shipping\" for shipping) to SAP material",
+        )
         .table(CUSTOMERS, "Stripe customer (cus_…) to SAP customer number")
         .settings_schema(include_str!("../settings.schema.json"))
     }
@@ -129,7 +138,8 @@ impl Mapping for StripeToSapEcc {
 
         let lines = Lines::of(&charge, answers, &settings.line_sources)?;
         let reduced = lines.reduced;
-        let lines = lines.rows(cx, MATERIALS)?;
+        let rows = cx.all(lines.row_questions(MATERIALS))?;
+        let lines = lines.with_rows(rows);
         let sale = Sale { settings, charge, captured, day, customer, lines };
         let plan = Plan::new().deliver(order::delivery(&sale)?).deliver(payment::delivery(&sale)?);
         Ok(if reduced { tell_reduced(plan, &sale) } else { plan })
@@ -153,8 +163,14 @@ fn customer(known: Option<String>, settings: &Settings, charge: &Charge) -> Resu
 }
 
 fn tell_reduced(plan: Plan, sale: &Sale) -> Plan {
-    let detail = json!({"charge": sale.charge.id, "authorized": sale.charge.amount, "captured": sale.captured.minor});
-    plan.alert(Severity::Info, "partial-capture", "The lines of a partly captured charge were reduced", &detail)
+    let detail =
+        json!({"charge": sale.charge.id, "authorized": sale.charge.amount, "captured": sale.captured.minor});
+    plan.alert(
+        Severity::Info,
+        "partial-capture",
+        "The lines of a partly captured charge were reduced",
+        &detail,
+    )
 }
 
 portolan_sdk::mapping!(StripeToSapEcc);

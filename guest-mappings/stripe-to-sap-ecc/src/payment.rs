@@ -18,9 +18,7 @@ pub(crate) fn delivery(sale: &Sale) -> Result<Delivery, Stop> {
     let document_type = Field::new("DOC_TYPE", 2).required(&settings.document_type)?;
     let text = sap::ITEM_TEXT.text(&sale.charge.id).at("/data/object/id")?;
     let date = sap::dats(sale.day);
-    let row = |item: &str, amount: String| {
-        json!({"ITEMNO_ACC": item, "CURR_TYPE": "00", "CURRENCY": currency, "AMT_DOCCUR": amount})
-    };
+    let row = |item: &str, amount: String| json!({"ITEMNO_ACC": item, "CURR_TYPE": "00", "CURRENCY": currency, "AMT_DOCCUR": amount});
     let mut body = json!({
         "DOCUMENTHEADER": {
             "BUS_ACT": "RFBU",

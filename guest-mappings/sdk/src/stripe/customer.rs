@@ -108,9 +108,13 @@ mod tests {
     #[test]
     fn the_customer_comes_before_the_billing_details() {
         let customer: Customer =
-            serde_json::from_value(json!({"id": "cus_1", "name": "Rosen Ltd", "email": "", "phone": "1"})).unwrap();
+            serde_json::from_value(json!({"id": "cus_1", "name": "Rosen Ltd", "email": "", "phone": "1"}))
+                .unwrap();
         let buyer = Buyer::of(&charge(Some("cus_1"), Some("jenny@example.com")), Some(&customer));
-        assert_eq!((buyer.kind, buyer.id.as_str(), buyer.name.as_str()), ("stripe.customer", "cus_1", "Rosen Ltd"));
+        assert_eq!(
+            (buyer.kind, buyer.id.as_str(), buyer.name.as_str()),
+            ("stripe.customer", "cus_1", "Rosen Ltd")
+        );
         assert_eq!(buyer.email.as_deref(), Some("jenny@example.com"));
         assert_eq!(buyer.phone.as_deref(), Some("1"));
     }

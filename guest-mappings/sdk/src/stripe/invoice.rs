@@ -3,7 +3,11 @@
 
 use serde::Deserialize;
 
-use super::{List, checkout::{Price, ShippingCost}, or_default};
+use super::{
+    List,
+    checkout::{Price, ShippingCost},
+    or_default,
+};
 
 /// An invoice with all its lines.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -89,7 +93,8 @@ impl InvoiceLine {
 
     /// Each tax, and whether it is within the amount already. One shape or the other is filled, never both.
     fn taxes(&self) -> impl Iterator<Item = (i64, bool)> + '_ {
-        let since = self.taxes.iter().map(|tax| (tax.amount, tax.tax_behavior.as_deref() == Some("inclusive")));
+        let since =
+            self.taxes.iter().map(|tax| (tax.amount, tax.tax_behavior.as_deref() == Some("inclusive")));
         let before = self.tax_amounts.iter().filter(|_| self.taxes.is_empty());
         since.chain(before.map(|tax| (tax.amount, tax.inclusive)))
     }

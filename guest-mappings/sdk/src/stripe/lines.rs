@@ -10,7 +10,6 @@ use serde::Deserialize;
 
 use super::{Charge, CheckoutSession, Invoice};
 use crate::{
-    Cx,
     ask::{self, Ask, Facts, Question, Row},
     contract::Need,
     money::{Money, MoneyError},
@@ -143,14 +142,17 @@ impl Lines {
         LineQuestions { session, invoice }
     }
 
-    /// Each line with its product's row of a lookup table, asked for together.
-    ///
-    /// # Errors
-    /// The needs, when rows are not known yet.
-    pub fn rows(self, cx: &Cx<'_>, table: &str) -> Result<Vec<(Line, Option<Row>)>, Stop> {
-        let question = |line: &Line| line.product.as_deref().map(|product| ask::lookup::<Row>(table, product));
-        let rows = cx.all(self.lines.iter().map(question).collect::<Vec<_>>())?;
-        Ok(self.lines.into_iter().zip(rows.into_iter().map(Option::flatten)).collect())
+    /// The question for each line's product in a lookup table, in the lines' order.
+    #[must_use]
+    pub fn row_questions(&self, table: &str) -> Vec<Option<Question<Row>>> {
+        let question = |line: &Line| line.product.as_deref().map(|product| ask::lookup(table, product));
+        self.lines.iter().map(question).collect()
+    }
+
+    /// Each line with its row: the answers to [`Self::row_questions`].
+    #[must_use]
+    pub fn with_rows(self, rows: Vec<Option<Option<Row>>>) -> Vec<(Line, Option<Row>)> {
+        self.lines.into_iter().zip(rows.into_iter().map(Option::flatten)).collect()
     }
 
     /// The lines of a charge, settled to what was captured.
@@ -171,7 +173,8 @@ impl Lines {
             lines = from_metadata()?;
         }
         if lines.is_empty() {
-            let description = charge.description.clone().unwrap_or_else(|| format!("Stripe charge {}", charge.id));
+            let description =
+                charge.description.clone().unwrap_or_else(|| format!("Stripe charge {}", charge.id));
             let tax = Money::new(0, captured.currency);
             lines = vec![Line { product: None, description, quantity: 1, total: captured, tax }];
         }
@@ -209,13 +212,17 @@ fn lines_of(charge: &Charge, found: Vec<Found>, shipping: Option<(i64, i64)>) ->
         return Vec::new();
     }
     let shipping = shipping.filter(|(total, _)| *total != 0);
-    let shipping = shipping.map(|amounts| (Some(SHIPPING.to_owned()), Some("Shipping".to_owned()), Some(1), amounts));
+    let shipping =
+        shipping.map(|amounts| (Some(SHIPPING.to_owned()), Some("Shipping".to_owned()), Some(1), amounts));
     let all = found.into_iter().chain(shipping);
     all.map(|(product, description, quantity, (total, tax))| Line {
         description: description.or_else(|| product.clone()).unwrap_or_else(|| charge.id.clone()),
         product,
         // Metered and tiered lines count in millions or not at all; then the line is one piece.
-        quantity: quantity.and_then(|pieces| u32::try_from(pieces).ok()).filter(|pieces| *pieces > 0).unwrap_or(1),
+        quantity: quantity
+            .and_then(|pieces| u32::try_from(pieces).ok())
+            .filter(|pieces| *pieces > 0)
+            .unwrap_or(1),
         total: Money::new(total, charge.currency),
         tax: Money::new(tax, charge.currency),
     })
@@ -236,7 +243,11 @@ struct MetadataLine {
 
 fn metadata_lines(charge: &Charge) -> Result<Vec<Line>, Stop> {
     let malformed = |key: &str, error: &serde_json::Error| {
-        Stop::reject(format!("/data/object/metadata/{key}"), "malformed-lines", format!("metadata {key}: {error}"))
+        Stop::reject(
+            format!("/data/object/metadata/{key}"),
+            "malformed-lines",
+            format!("metadata {key}: {error}"),
+        )
     };
     let mut numbered: Vec<(u32, &String, &String)> = Vec::new();
     for (key, text) in &charge.metadata {
@@ -330,7 +341,10 @@ mod tests {
 
     fn lines(charge: &Charge, answers: LineAnswers) -> Result<Vec<(Option<String>, u32, i64, i64)>, Stop> {
         let lines = Lines::of(charge, answers, &LineSource::all())?.lines;
-        Ok(lines.into_iter().map(|line| (line.product, line.quantity, line.total.minor, line.tax.minor)).collect())
+        Ok(lines
+            .into_iter()
+            .map(|line| (line.product, line.quantity, line.total.minor, line.tax.minor))
+            .collect())
     }
 
     fn session() -> Value {
@@ -350,20 +364,26 @@ mod tests {
     fn then_the_invoice_then_the_metadata_then_one_default_line() {
         let invoice = json!({"id": "in_1", "lines": {"data": [{"amount": 4998, "quantity": 1, "pricing":
             {"price_details": {"product": "prod_2"}}}]}});
-        let with_metadata = charge(4998, 4998, json!({
-            "line_2": r#"{"product":"b","amount":998}"#, "line_1": r#"{"product":"a","quantity":2,"amount":4000}"#,
-        }));
+        let with_metadata = charge(
+            4998,
+            4998,
+            json!({
+                "line_2": r#"{"product":"b","amount":998}"#, "line_1": r#"{"product":"a","quantity":2,"amount":4000}"#,
+            }),
+        );
         let found = lines(&with_metadata, answers(json!(null), invoice)).unwrap();
         assert_eq!(found, [(Some("prod_2".into()), 1, 4998, 0)]);
         let found = lines(&with_metadata, answers(json!(null), json!(null))).unwrap();
         assert_eq!(found, [(Some("a".into()), 2, 4000, 0), (Some("b".into()), 1, 998, 0)]);
-        let found = lines(&charge(4998, 4998, json!({"lines": "[]"})), answers(json!(null), json!(null))).unwrap();
+        let found =
+            lines(&charge(4998, 4998, json!({"lines": "[]"})), answers(json!(null), json!(null))).unwrap();
         assert_eq!(found, [(None, 1, 4998, 0)]);
     }
 
     #[test]
     fn lines_that_do_not_add_up_are_refused_with_the_difference() {
-        let Err(Stop::Reject(violations)) = lines(&charge(5000, 5000, json!({})), answers(session(), json!(null)))
+        let Err(Stop::Reject(violations)) =
+            lines(&charge(5000, 5000, json!({})), answers(session(), json!(null)))
         else {
             panic!("a refusal was expected")
         };

@@ -124,7 +124,8 @@ impl TestCharge {
     /// With metadata.
     #[must_use]
     pub fn metadata(self, key: &str, value: &str) -> Self {
-        let mut metadata = self.0.get("metadata").and_then(Value::as_object).cloned().unwrap_or_else(Map::new);
+        let mut metadata =
+            self.0.get("metadata").and_then(Value::as_object).cloned().unwrap_or_else(Map::new);
         metadata.insert(key.to_owned(), json!(value));
         self.with("metadata", Value::Object(metadata))
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rust_decimal::Decimal;
+use crate::money::Decimal;
 
 use crate::contract::{Delivery, Description, LedgerLine, Need, Outcome, Plan, Side};
 
@@ -46,7 +46,10 @@ fn check_plan(plan: &Plan, description: &Description) -> Result<(), String> {
         for binding in delivery.bindings.iter().chain(checked) {
             let comes_before = before.get(delivery.key.as_str());
             if !comes_before.is_some_and(|earlier| earlier.contains(binding.delivery.as_str())) {
-                return Err(format!("{} copies from {}, which does not come before", delivery.key, binding.delivery));
+                return Err(format!(
+                    "{} copies from {}, which does not come before",
+                    delivery.key, binding.delivery
+                ));
             }
         }
     }
@@ -61,7 +64,8 @@ fn earlier<'a>(
     let mut earlier = BTreeSet::new();
     for key in &delivery.after {
         let more = before.get(key.as_str());
-        let more = more.ok_or_else(|| format!("{} comes after {key}, which is not listed before it", delivery.key))?;
+        let more =
+            more.ok_or_else(|| format!("{} comes after {key}, which is not listed before it", delivery.key))?;
         earlier.extend(more.iter().copied());
         earlier.insert(key.as_str());
     }
@@ -78,7 +82,8 @@ fn declared(description: &Description, connection: &str, operation: &str) -> Res
 fn balanced<'a>(lines: impl Iterator<Item = &'a LedgerLine>) -> Result<(), String> {
     let mut sums: BTreeMap<&str, Decimal> = BTreeMap::new();
     for line in lines {
-        let amount = Decimal::from_str_exact(&line.amount).map_err(|error| format!("{}: {error}", line.amount))?;
+        let amount =
+            Decimal::from_str_exact(&line.amount).map_err(|error| format!("{}: {error}", line.amount))?;
         if amount.is_sign_negative() && !amount.is_zero() {
             return Err(format!("the ledger line on {} is negative", line.account));
         }
