@@ -26,6 +26,8 @@
 //! | S13 | A claim costs the same whether ten or ten million finished rows are stored. |
 
 pub mod alert;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod connection;
 pub mod delivery;
 pub mod event;

@@ -1,0 +1,110 @@
+//! The suite that every implementation of [`Store`](crate::Store) passes: one test body per promise, written
+//! against the traits alone. An implementation's test file names how a store is opened and calls
+//! [`store_conformance!`](crate::store_conformance); each body then is a test of its own.
+//!
+//! Test code: it panics where a promise is broken.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::too_many_lines,
+    missing_docs,
+    reason = "test code"
+)]
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::Store;
+
+pub mod catalogue;
+pub mod claims;
+pub mod deliveries;
+pub mod events;
+pub mod model;
+pub mod runs;
+pub mod world;
+
+/// Where a store under test lives.
+#[async_trait]
+pub trait Place: Send + Sync {
+    /// Opens the one store at this place: empty at first, afterwards with what was stored before. Whoever had
+    /// it open has dropped it.
+    async fn open(&self) -> Arc<dyn Store>;
+}
+
+/// Makes a test of every body of the suite. `$place` is an expression that makes a new [`Place`].
+#[macro_export]
+macro_rules! store_conformance {
+    ($place:expr) => {
+        $crate::store_conformance! { @tests $place;
+            catalogue: [
+                names_are_unique_in_their_scope,
+                what_is_configured_reads_back_as_it_was_stored,
+                a_module_belongs_to_its_tenant_and_is_stored_once,
+                keys_are_found_by_their_secret,
+                lookup_rows_are_written_over_and_paged,
+                lists_are_newest_first_and_paged,
+                s11_another_scope_sees_nothing,
+                s12_open_alerts_with_one_code_and_title_are_one,
+                a_row_cannot_refer_to_another_scope,
+            ];
+            events: [
+                s1_what_was_acknowledged_is_there_after_reopening,
+                s3_a_repeat_gets_the_first_events_id,
+                s3_of_many_offers_at_once_one_is_new,
+                s4_an_event_is_stored_with_its_runs_or_not_at_all,
+                events_are_listed_by_what_they_are_about,
+            ];
+            runs: [
+                s4_a_plan_is_stored_whole_or_not_at_all,
+                s5_a_late_owner_cannot_finish_a_lost_run,
+                s6_an_ended_lease_makes_the_run_one_process_death_richer,
+                s7_a_final_run_stays_final,
+                s9_a_later_run_of_an_object_waits_for_the_earlier_one,
+                s9_a_deferred_run_does_not_block_later_ones,
+                s9_a_dead_or_held_run_blocks_later_ones_until_a_person_decides,
+                a_plan_without_deliveries_is_delivered,
+                a_held_plan_goes_out_on_approval_with_its_references,
+                a_refused_plan_never_goes_out,
+                a_redriven_run_begins_to_count_anew,
+                a_postponed_run_is_claimed_when_its_time_has_come,
+            ];
+            deliveries: [
+                s5_a_late_owner_cannot_finish_a_lost_delivery,
+                s6_an_attempts_intent_is_stored_before_its_claim_is_returned,
+                s6_an_ended_lease_leaves_the_delivery_in_doubt,
+                s7_a_final_delivery_stays_final,
+                s10_a_delivery_waits_for_those_it_comes_after,
+                s10_a_later_events_delivery_waits_for_the_earlier_ones,
+                s10_a_plan_that_comes_late_takes_its_place,
+                a_claim_holds_the_responses_that_its_bindings_name,
+                a_run_is_delivered_when_its_last_delivery_is,
+                cancelling_takes_those_that_come_after_and_ends_the_run_as_refused,
+                an_adopted_delivery_frees_what_waits_and_keeps_its_captures,
+                a_redriven_delivery_keeps_its_doubt,
+                numbers_keep_their_digits,
+            ];
+            claims: [
+                s8_a_large_backlog_does_not_delay_another_tenant,
+                s8_turns_go_on_from_claim_to_claim,
+                claims_respect_the_room_of_each_lane,
+                starting_ends_the_leases_of_the_dead,
+                the_backlog_counts_what_is_not_final,
+            ];
+            model: [a_random_history_agrees_with_the_model];
+        }
+    };
+    (@tests $place:expr; $($module:ident: [$($name:ident),* $(,)?];)*) => {$(
+        mod $module {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    $crate::conformance::$module::$name(&$place).await;
+                }
+            )*
+        }
+    )*};
+}
