@@ -1,13 +1,79 @@
-use crate::process::Ended;
-use crate::repository::Repository;
-use anyhow::Result;
+//! `cargo xtask demo` and `cargo xtask bench`: build what they need, then become the program.
+//!
+//! The started program owns stdin, stdout, the terminal and its signals (it replaces xtask), so what it prints
+//! for a program is all that stdout ever holds. What the demo does is written in `host/portolan`, what the bench
+//! measures in `tests/src/bin/bench.rs`.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::guests::{self, Which};
+use crate::process::{self, Ended};
+use crate::repository::{Metadata, Repository};
+
+/// Arguments for `portolan demo`, such as `--exit` (end with status 0 only if every event reached its right end)
+/// and `--output json` (the same facts for a program, on stdout).
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
-#[derive(clap::Args)]
-pub(crate) struct BenchArguments {}
-pub(crate) fn run(_: &Repository, _: &Arguments) -> Result<Ended> {
-    Ok(Ended { success: true })
+pub(crate) struct Arguments {
+    /// Handed to `portolan demo` as they are.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "DEMO ARGUMENTS")]
+    rest: Vec<OsString>,
 }
-pub(crate) fn bench(_: &Repository, _: &BenchArguments) -> Result<Ended> {
-    Ok(Ended { success: true })
+
+/// Arguments for the bench.
+#[derive(clap::Args)]
+pub(crate) struct BenchArguments {
+    /// Handed to the bench as they are.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "BENCH ARGUMENTS")]
+    rest: Vec<OsString>,
+}
+
+/// Builds the mappings and the host, then becomes `portolan demo`.
+pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Ended> {
+    guests::prepare(repository, Which::Mappings)?;
+    // Not `release`: link-time optimisation would double the wait for the first demo.
+    let mut cargo = repository.cargo();
+    cargo.args(["build", "--locked", "--profile", "demo", "--package", "portolan"]);
+    process::run_to_success(&mut cargo)?;
+    let mut demo = built(repository, "demo", "portolan")?;
+    demo.arg("demo").arg("--components").arg(repository.components()).args(&arguments.rest);
+    match become_program(demo)? {}
+}
+
+/// Builds everything with full optimisation, then becomes the bench.
+pub(crate) fn bench(repository: &Repository, arguments: &BenchArguments) -> Result<Ended> {
+    guests::prepare(repository, Which::All)?;
+    let mut cargo = repository.cargo();
+    // The host as well: the bench starts it as a process, from the folder that it lies in itself.
+    cargo.args([
+        "build",
+        "--locked",
+        "--release",
+        "--bins",
+        "--package",
+        "portolan",
+        "--package",
+        "portolan-tests",
+    ]);
+    process::run_to_success(&mut cargo)?;
+    let mut bench = built(repository, "release", "bench")?;
+    bench.args(&arguments.rest);
+    match become_program(bench)? {}
+}
+
+/// A binary that cargo has built in the folder of a profile.
+fn built(repository: &Repository, profile: &str, name: &str) -> Result<Command> {
+    let target = Metadata::read(repository.cargo())?.target_directory;
+    Ok(Command::new(target.join(profile).join(Path::new(name))))
+}
+
+fn become_program(mut command: Command) -> Result<Infallible> {
+    process::show(&command);
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot start `{}`", command.get_program().to_string_lossy()))
 }

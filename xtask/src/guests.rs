@@ -5,7 +5,7 @@
 //! (`portolan:mapping/…`) is refused here already, as the host would refuse it at upload. The same sources and
 //! the same compiler make the same bytes in any folder. Files that are no longer made are deleted.
 //!
-//! `demo`, `test` and `bench` call [`build`] first. When nothing changed it costs less than two seconds.
+//! `demo`, `test` and `bench` call [`prepare`] first. When nothing changed it costs less than two seconds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,15 @@ use crate::toolchain::{TARGET, Toolchain};
 /// The only imports a module of ours may have.
 const IMPORTS_ALLOWED: &str = "portolan:mapping/";
 
+/// Which modules to build.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Every one, with those that misbehave on purpose.
+    All,
+    /// Those that map; the demo needs no others.
+    Mappings,
+}
+
 /// One module, ready for upload.
 struct Component {
     name: String,
@@ -30,7 +39,7 @@ struct Component {
 
 /// Builds, and prints name, size and digest of each component on stdout.
 pub(crate) fn run(repository: &Repository) -> Result<Ended> {
-    let components = build(repository)?;
+    let components = build(repository, Which::All)?;
     let width = components.iter().map(|component| component.name.len()).max().unwrap_or_default();
     for Component { name, bytes, sha256 } in &components {
         println!("{name:width$}  {bytes:>9} bytes  sha256 {sha256}");
@@ -39,41 +48,35 @@ pub(crate) fn run(repository: &Repository) -> Result<Ended> {
 }
 
 /// Builds, and says so on stderr only.
-pub(crate) fn prepare(repository: &Repository) -> Result<()> {
-    let components = build(repository)?;
+pub(crate) fn prepare(repository: &Repository, which: Which) -> Result<()> {
+    let components = build(repository, which)?;
     say(format!("{} components in {}", components.len(), repository.components().display()));
     Ok(())
 }
 
-fn build(repository: &Repository) -> Result<Vec<Component>> {
+fn build(repository: &Repository, which: Which) -> Result<Vec<Component>> {
     let guests = repository.guests();
     let toolchain = Toolchain::prepare(&guests)?;
     say(format!("guests: {TARGET} with {}", toolchain.version));
     let modules = modules(&toolchain, &guests)?;
-    let target = guests.join("target");
-    let mut cargo = toolchain.cargo(&guests);
-    cargo.args(["build", "--locked", "--release", "--target", TARGET, "--target-dir"]).arg(&target);
-    cargo.arg("--config").arg(reproducible(repository));
-    for module in &modules {
-        cargo.args(["--package", &module.package]);
-    }
-    process::run_to_success(&mut cargo)?;
-
     let folder = repository.components();
     fs::create_dir_all(&folder)?;
-    let built = target.join(TARGET).join("release");
-    let components = modules
-        .into_iter()
-        .map(|module| componentise(&built.join(module.file), &folder, module.package))
-        .collect::<Result<Vec<_>>>()?;
-    delete_others(&folder, &components)?;
+    delete_others(&folder, &modules)?;
+    let mut components = Vec::new();
+    for module in modules.iter().filter(|module| which == Which::All || !module.is_hostile) {
+        let core = compile(repository, &toolchain, module)?;
+        components.push(componentise(&core, &folder, &module.package)?);
+    }
     Ok(components)
 }
 
-/// A package that makes a core module, and the file's name.
+/// A package that makes a core module.
 struct Module {
     package: String,
-    file: PathBuf,
+    /// The name of the core module's file.
+    file: String,
+    /// Whether it misbehaves on purpose (`guest-mappings/hostile/`).
+    is_hostile: bool,
 }
 
 fn modules(toolchain: &Toolchain, guests: &Path) -> Result<Vec<Module>> {
@@ -82,8 +85,9 @@ fn modules(toolchain: &Toolchain, guests: &Path) -> Result<Vec<Module>> {
     for package in metadata.packages {
         let is_module = |crate_types: &[String]| crate_types.iter().any(|kind| kind == "cdylib");
         if let Some(target) = package.targets.iter().find(|target| is_module(&target.crate_types)) {
-            let file = PathBuf::from(format!("{}.wasm", target.name.replace('-', "_")));
-            modules.push(Module { package: package.name, file });
+            let file = format!("{}.wasm", target.name.replace('-', "_"));
+            let is_hostile = package.manifest_path.starts_with(guests.join("hostile"));
+            modules.push(Module { package: package.name, file, is_hostile });
         }
     }
     if modules.is_empty() {
@@ -91,6 +95,22 @@ fn modules(toolchain: &Toolchain, guests: &Path) -> Result<Vec<Module>> {
     }
     modules.sort_by(|one, other| one.package.cmp(&other.package));
     Ok(modules)
+}
+
+/// Compiles one module and returns where the core module is.
+///
+/// `cargo rustc --crate-type cdylib` and not `cargo build`: a guest is also an `rlib` for its native tests, and
+/// as long as cargo makes both it leaves link-time optimisation out (a sixth more bytes).
+fn compile(repository: &Repository, toolchain: &Toolchain, module: &Module) -> Result<PathBuf> {
+    let guests = repository.guests();
+    let target = guests.join("target");
+    let mut cargo = toolchain.cargo(&guests);
+    cargo.args(["rustc", "--locked", "--release", "--lib", "--crate-type", "cdylib", "--target", TARGET]);
+    cargo.args(["--package", &module.package]).arg("--target-dir").arg(&target);
+    cargo.arg("--config").arg(reproducible(repository));
+    say(format!("module {}", module.package));
+    process::run_quietly(&mut cargo)?;
+    Ok(target.join(TARGET).join("release").join(&module.file))
 }
 
 /// Maps the paths of this machine away: they would end up in panic messages, and so in the digest.
@@ -104,7 +124,7 @@ fn reproducible(repository: &Repository) -> String {
     format!("target.{TARGET}.rustflags=[{}]", flags.join(","))
 }
 
-fn componentise(core: &Path, folder: &Path, name: String) -> Result<Component> {
+fn componentise(core: &Path, folder: &Path, name: &str) -> Result<Component> {
     let module = fs::read(core).with_context(|| format!("cargo did not make {}", core.display()))?;
     let component = encode(&module).with_context(|| format!("{name} does not become a component"))?;
     refuse_foreign_imports(&component).with_context(|| format!("{name} is refused"))?;
@@ -115,7 +135,11 @@ fn componentise(core: &Path, folder: &Path, name: String) -> Result<Component> {
         fs::write(&unfinished, &component)?;
         fs::rename(&unfinished, &path)?;
     }
-    Ok(Component { name, bytes: component.len(), sha256: hex::encode(Sha256::digest(&component)) })
+    Ok(Component {
+        name: name.to_owned(),
+        bytes: component.len(),
+        sha256: hex::encode(Sha256::digest(&component)),
+    })
 }
 
 fn encode(module: &[u8]) -> Result<Vec<u8>> {
@@ -139,16 +163,44 @@ fn refuse_foreign_imports(component: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A component whose package is gone must not be uploaded by the demo.
-fn delete_others(folder: &Path, components: &[Component]) -> Result<()> {
+/// A component whose package is gone must not be uploaded by anybody.
+fn delete_others(folder: &Path, modules: &[Module]) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let is_component = path.extension().is_some_and(|extension| extension == "wasm");
-        let is_made =
-            components.iter().any(|made| path.file_stem().is_some_and(|stem| stem == made.name.as_str()));
-        if is_component && !is_made {
+        let is_known =
+            modules.iter().any(|module| path.file_stem().is_some_and(|stem| stem == module.package.as_str()));
+        if is_component && !is_known {
             fs::remove_file(path)?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A component that imports one interface and is otherwise empty.
+    fn importing(interface: &str) -> Vec<u8> {
+        let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
+        // The type of an instance without exports, then an import of that type under the interface's name.
+        bytes.extend([7, 3, 1, 0x42, 0]);
+        let name = u8::try_from(interface.len()).unwrap();
+        bytes.extend([10, name + 5, 1, 0, name]);
+        bytes.extend(interface.as_bytes());
+        bytes.extend([5, 0]);
+        bytes
+    }
+
+    #[test]
+    fn the_contract_may_be_imported() {
+        refuse_foreign_imports(&importing("portolan:mapping/log@1.0.0")).unwrap();
+    }
+
+    #[test]
+    fn a_foreign_import_is_refused_by_name() {
+        let refusal = refuse_foreign_imports(&importing("wasi:clocks/wall-clock@0.2.0")).unwrap_err();
+        assert!(refusal.to_string().contains("wasi:clocks/wall-clock@0.2.0"), "{refusal}");
+    }
 }

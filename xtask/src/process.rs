@@ -33,7 +33,12 @@ pub(crate) fn say(text: impl std::fmt::Display) {
 /// Runs a program and shows it; its stdout goes to our stderr.
 pub(crate) fn run(command: &mut Command) -> Result<ExitStatus> {
     show(command);
-    command.stdin(Stdio::null()).stdout(std::io::stderr()).status().with_context(|| cannot_start(command))
+    start(command).status().with_context(|| cannot_start(command))
+}
+
+/// No stdin: nothing may ask the person a question that a machine cannot answer.
+fn start(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).stdout(std::io::stderr())
 }
 
 /// Like [`run`], and a status other than 0 is an error.
@@ -45,14 +50,19 @@ pub(crate) fn run_to_success(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Like [`run_to_success`] without showing the command line, for a step that repeats; an error shows it.
+pub(crate) fn run_quietly(command: &mut Command) -> Result<()> {
+    let status = start(command).status().with_context(|| cannot_start(command))?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", line(command));
+    }
+    Ok(())
+}
+
 /// Like [`run`], but the program is ended when it takes longer than `limit`. `false`: failed or ended.
 pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<bool> {
     show(command);
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr())
-        .spawn()
-        .with_context(|| cannot_start(command))?;
+    let mut child = start(command).spawn().with_context(|| cannot_start(command))?;
     let started = now();
     loop {
         if let Some(status) = child.try_wait()? {
