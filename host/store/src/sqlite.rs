@@ -48,6 +48,8 @@ mod row;
 mod run;
 mod source;
 mod tenant;
+#[cfg(all(test, feature = "conformance"))]
+mod tests;
 mod turn;
 mod wake;
 mod writer;

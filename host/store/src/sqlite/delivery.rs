@@ -23,7 +23,7 @@ mod finish;
 mod order;
 pub(super) mod plan;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "conformance"))]
 pub(super) use claim::CLAIM_STATEMENTS;
 
 /// The whole answer to `delivery_attempts`; the retry policy ends long before.

@@ -23,7 +23,7 @@ mod order;
 
 pub(super) use finish::Place;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "conformance"))]
 pub(super) use claim::claim_statements;
 
 macro_rules! select {

@@ -27,7 +27,7 @@ const TAKE_TURNS: &str = "
     UPDATE runs INDEXED BY runs_order SET turn = 0
     WHERE open = 1 AND mapping = ?1 AND ordering_key = ?2 AND blocks IN (0, 1) AND turn = 1 AND event_seq > ?3";
 
-#[cfg(test)]
+#[cfg(all(test, feature = "conformance"))]
 pub(super) const CLAIM_STATEMENTS: &[&str] = &[TAKE_TURNS];
 
 /// The first run of an order that blocks, by its event's place.

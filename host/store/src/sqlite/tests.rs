@@ -1,0 +1,208 @@
+//! What only the inside of the embedded store can show: its settings, its last guards, and the cost of a claim.
+
+use std::sync::Arc;
+
+use portolan_domain::state::{DeliveryState, RunState};
+use rusqlite::{Connection, StatementStatus};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{SqliteStore, delivery, durable, migrate, run, wake};
+use crate::{
+    StoreError, Upkeep,
+    conformance::world::{START, World, delivered, plan, request},
+};
+
+fn open() -> (TempDir, Arc<SqliteStore>) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("portolan.db")).unwrap();
+    (folder, store)
+}
+
+#[tokio::test]
+async fn s1_the_writer_flushes_every_commit() {
+    let (_folder, store) = open();
+    assert!(store.write(|tx| durable(tx.conn)).await.unwrap());
+    let mode: String = store
+        .write(|tx| Ok(tx.conn.pragma_query_value(None, "journal_mode", |row| row.get(0))?))
+        .await
+        .unwrap();
+    assert_eq!(mode, "wal");
+}
+
+#[tokio::test]
+async fn a_panic_fails_that_write_only() {
+    let (_folder, store) = open();
+    let world = World::new(store.clone()).await;
+    let (before, broken) = tokio::join!(
+        world.accept("ch_1"),
+        store.write::<(), _>(|tx| {
+            tx.conn.execute("DELETE FROM runs", []).unwrap();
+            panic!("on purpose")
+        }),
+    );
+    assert!(matches!(broken, Err(StoreError::Unavailable(_))));
+    world.accept("ch_2").await;
+    assert_eq!(world.run_state(&before.1).await, RunState::Pending);
+    assert_eq!(world.claim_runs(START).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_reader_that_panicked_gives_its_connection_back() {
+    let (_folder, store) = open();
+    for _ in 0..10 {
+        assert!(store.read::<(), _>(|_| panic!("on purpose")).await.is_err());
+    }
+    store.backlog().await.unwrap();
+}
+
+/// A schema with one run and one delivery, without anything around them.
+fn bare() -> Connection {
+    let mut conn = Connection::open_in_memory().unwrap();
+    migrate::migrate(&mut conn).unwrap();
+    conn.pragma_update(None, "foreign_keys", false).unwrap();
+    // Only the transition is looked at here, not what else must be true of a state.
+    conn.pragma_update(None, "ignore_check_constraints", true).unwrap();
+    conn
+}
+
+fn set_run(conn: &Connection, from: RunState, to: RunState) -> bool {
+    conn.execute("DELETE FROM runs", []).unwrap();
+    conn.execute(
+        "INSERT INTO runs (id, tenant, environment, event_seq, mapping, ordering_key, state, turn, due, due_at,
+             created_at, updated_at) VALUES ('r', 't', 'qa', 1, 'm', 'k', ?1, 1, 0, 0, 0, 0)",
+        [from.as_str()],
+    )
+    .unwrap();
+    conn.execute("UPDATE runs SET state = ?1", [to.as_str()]).is_ok()
+}
+
+fn set_delivery(conn: &Connection, from: DeliveryState, to: DeliveryState) -> bool {
+    conn.execute("DELETE FROM deliveries", []).unwrap();
+    conn.execute(
+        "INSERT INTO deliveries (id, tenant, environment, event_seq, run_seq, mapping, ordering_key, position, key,
+             call_id, connection, operation, state, after_open, turn, due, due_at, created_at, updated_at)
+         VALUES ('d', 't', 'qa', 1, 1, 'm', 'k', 0, 'k', 'c', 'con', 'op', ?1, 0, 1, 0, 0, 0, 0)",
+        [from.as_str()],
+    )
+    .unwrap();
+    conn.execute("UPDATE deliveries SET state = ?1", [to.as_str()]).is_ok()
+}
+
+#[test]
+fn s7_the_database_knows_the_transitions_of_the_domain() {
+    let conn = bare();
+    for from in RunState::ALL {
+        for to in RunState::ALL.iter().filter(|to| *to != from) {
+            assert_eq!(set_run(&conn, *from, *to), from.may_become(*to), "run: {from} to {to}");
+        }
+    }
+    for from in DeliveryState::ALL {
+        for to in DeliveryState::ALL.iter().filter(|to| *to != from) {
+            assert_eq!(set_delivery(&conn, *from, *to), from.may_become(*to), "delivery: {from} to {to}");
+        }
+    }
+}
+
+#[test]
+fn the_database_knows_the_states_of_the_domain_and_no_others() {
+    let conn = bare();
+    conn.pragma_update(None, "ignore_check_constraints", false).unwrap();
+    let sql: String = conn
+        .query_row("SELECT group_concat(sql, ' ') FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0))
+        .unwrap();
+    let list = |states: &[&str]| format!("({})", states.iter().map(|s| format!("'{s}'")).collect::<Vec<_>>().join(", "));
+    let runs: Vec<_> = RunState::ALL.iter().map(|state| state.as_str()).collect();
+    let deliveries: Vec<_> = DeliveryState::ALL.iter().map(|state| state.as_str()).collect();
+    assert!(sql.contains(&list(&runs)), "{}", list(&runs));
+    assert!(sql.contains(&list(&deliveries)), "{}", list(&deliveries));
+}
+
+fn claim_statements() -> Vec<&'static str> {
+    let mut all = run::claim_statements();
+    all.extend(delivery::CLAIM_STATEMENTS);
+    all.extend(wake::CLAIM_STATEMENTS);
+    all
+}
+
+#[test]
+fn s13_no_statement_of_a_claim_scans_or_sorts() {
+    let conn = bare();
+    for sql in claim_statements() {
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let count = statement.parameter_count();
+        let params = rusqlite::params_from_iter(std::iter::repeat_n(1, count));
+        let plan: Vec<String> =
+            statement.query_map(params, |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+        for step in plan {
+            // A partial index that holds only what can be claimed may be walked: its first row is the answer.
+            let walks_work_only = step.ends_with("USING INDEX runs_claim")
+                || step.ends_with("USING COVERING INDEX runs_claim")
+                || step.ends_with("USING INDEX deliveries_claim");
+            assert!(!step.starts_with("SCAN") || walks_work_only, "{step}: {sql}");
+            assert!(!step.contains("TEMP B-TREE"), "{step}: {sql}");
+        }
+    }
+}
+
+/// The steps of SQLite's machine that all statements of claims have taken so far.
+async fn steps(store: &SqliteStore) -> i64 {
+    let sum = |tx: &mut super::writer::Tx<'_>| {
+        let of = |sql: &&str| tx.conn.prepare_cached(sql).map(|s| s.get_status(StatementStatus::VmStep));
+        Ok(claim_statements().iter().map(|sql| of(sql).map(i64::from)).sum::<Result<i64, _>>()?)
+    };
+    store.write(sum).await.unwrap()
+}
+
+/// What it costs to claim one run and its one delivery.
+async fn cost_of_a_claim(store: &SqliteStore, world: &World) -> i64 {
+    let before = steps(store).await;
+    let run = world.claim_run(START).await;
+    world.finish_run(&run, plan("k", vec![world.a_delivery("d", &[])]), START).await;
+    let delivery = world.claim_delivery(START).await;
+    let cost = steps(store).await - before;
+    world.finish_delivery(&delivery, delivered(json!({})), START).await;
+    cost
+}
+
+#[tokio::test]
+async fn s13_a_claim_costs_the_same_beside_finished_and_blocked_rows() {
+    let (_folder, store) = open();
+    let world = World::new(store.clone()).await;
+    world.accept("ch_1").await;
+    let alone = cost_of_a_claim(&store, &world).await;
+
+    // Finished ones of the same tenant, and a long queue behind one object that is being worked on.
+    let accepts = (0..600).map(|number| {
+        let world = world.clone();
+        tokio::spawn(async move { world.accept(&format!("ch_{}", number % 200)).await })
+    });
+    for accept in accepts.collect::<Vec<_>>() {
+        accept.await.unwrap();
+    }
+    let claims = store_claims(&store).await;
+    assert_eq!(claims.len(), 200, "400 runs wait behind these");
+    for claim in claims.iter().take(150) {
+        world.finish_run(claim, plan("k", vec![world.a_delivery("d", &[])]), START).await;
+    }
+    let first = world.claim_delivery(START).await;
+    world.finish_delivery(&first, delivered(json!({})), START).await;
+    while let Some(claim) = world.claim_deliveries(START).await.first() {
+        world.finish_delivery(claim, delivered(json!({})), START).await;
+    }
+    for claim in store_claims(&store).await {
+        world.finish_run(&claim, plan("k", vec![]), START).await;
+    }
+    for claim in store_claims(&store).await {
+        world.finish_run(&claim, plan("k", vec![]), START).await;
+    }
+    world.accept("ch_new").await;
+    let beside = cost_of_a_claim(&store, &world).await;
+    assert!(beside <= alone + alone / 10, "a claim took {alone} steps alone and {beside} beside many rows");
+}
+
+async fn store_claims(store: &SqliteStore) -> Vec<crate::run::RunClaim> {
+    use crate::run::Runs;
+    let all = crate::ClaimRequest { rows_max: 1_000, lane_room: 1_000, ..request("one", START) };
+    store.run_claim(all).await.unwrap()
+}
