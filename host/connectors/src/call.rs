@@ -9,8 +9,12 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, StatusCode};
-use portolan_domain::verdict::{CallFailure, CallProblem};
+use portolan_domain::{
+    Secret,
+    verdict::{CallFailure, CallProblem},
+};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -208,6 +212,12 @@ pub(crate) fn secret_header(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// User and password as Basic authorization.
+pub(crate) fn basic_header(user: &Secret, password: &Secret) -> Option<HeaderValue> {
+    let pair = Secret::new(format!("{}:{}", user.expose(), password.expose()));
+    secret_header(Secret::new(format!("Basic {}", STANDARD.encode(pair.expose()))).expose())
 }
 
 #[cfg(test)]

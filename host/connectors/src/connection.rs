@@ -26,12 +26,7 @@ const SCRUBBED_BYTES_MIN: usize = 4;
 #[async_trait]
 pub(crate) trait System: Send + Sync + std::fmt::Debug {
     /// As [`Connection::read`]; `operation` is known to be one of the reads.
-    async fn read(
-        &self,
-        operation: &str,
-        parameters: &Value,
-        call: &Call<'_>,
-    ) -> Result<Found, CallFailure>;
+    async fn read(&self, operation: &str, parameters: &Value, call: &Call<'_>) -> Result<Found, CallFailure>;
 
     /// As [`Connection::write`]; `operation` is known to be one of the writes.
     async fn write(&self, operation: &str, body: &Value, call: &Call<'_>) -> Result<Value, CallFailure>;
@@ -197,7 +192,8 @@ impl Scrub {
         self
     }
 
-    fn add(&mut self, secret: Secret) {
+    /// Also for this one.
+    pub(crate) fn add(&mut self, secret: Secret) {
         if secret.expose().len() >= SCRUBBED_BYTES_MIN {
             self.0.push(secret);
             // Longest first: a secret that contains another is replaced whole.

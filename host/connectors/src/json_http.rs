@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::{
     ConfigError, Connection, ConnectionConfig, Connector, Effect, Found, Operation,
-    call::{Call, Doing, quote, secret_header, status_code},
+    call::{Call, Doing, basic_header, quote, secret_header, status_code},
     connection::{Guarded, Scrub, System},
     outbound::{Answer, Outbound, Request},
     parameters::{invalid, object_of},
@@ -59,7 +59,7 @@ const OPERATIONS: &[Operation] = &[
 
 /// The connector `http`.
 #[derive(Debug, Clone, Copy)]
-pub struct JsonHttp;
+pub(crate) struct JsonHttp;
 
 #[derive(Debug, Clone, Copy)]
 enum Auth {
@@ -92,7 +92,7 @@ impl Connector for JsonHttp {
         let signing = settings.choice("signing", &[("none", false), ("standard-webhooks", true)], false)?;
         let signing_key = if signing {
             let secret = settings.secret_required("signing_secret")?;
-            scrub.push(secret.clone());
+            scrub.add(secret.clone());
             Some(signing_key(&secret)?)
         } else {
             None
@@ -108,7 +108,7 @@ impl Connector for JsonHttp {
 
         let pool = outbound.pool(base_url, limits.timeout)?;
         let system = Target { headers, signing_key, in_doubt };
-        let (connector, scrub) = (self.name(), Scrub::new(&scrub));
+        let connector = self.name();
         Ok(Guarded { connector, operations: OPERATIONS, system, pool, limits, scrub }.shared())
     }
 }
@@ -133,29 +133,30 @@ fn fixed_headers(settings: &Settings<'_>) -> Result<HeaderMap, ConfigError> {
     Ok(headers)
 }
 
-/// The authorization header, and the secrets that may not be printed.
-fn authorization(settings: &Settings<'_>) -> Result<(HeaderMap, Vec<Secret>), ConfigError> {
+/// The authorization header, and what must not be printed of it.
+fn authorization(settings: &Settings<'_>) -> Result<(HeaderMap, Scrub), ConfigError> {
     let choices =
         [("none", Auth::Nobody), ("bearer", Auth::Bearer), ("basic", Auth::Basic), ("header", Auth::Header)];
     let auth = settings.choice("auth", &choices, Auth::Nobody)?;
     let name = settings.text("auth_header")?;
     let not_ascii = |name| refuse_secret(name, "must be visible ASCII");
-    let (header, value, secrets) = match auth {
-        Auth::Nobody => return Ok((HeaderMap::new(), Vec::new())),
+    let scrub;
+    let (header, value) = match auth {
+        Auth::Nobody => return Ok((HeaderMap::new(), Scrub::default())),
         Auth::Bearer => {
             let token = settings.secret_required("token")?;
             let value = secret_header(&format!("Bearer {}", token.expose()));
-            (http::header::AUTHORIZATION, value.ok_or_else(|| not_ascii("token"))?, vec![token])
+            scrub = Scrub::new([&token]);
+            (http::header::AUTHORIZATION, value.ok_or_else(|| not_ascii("token"))?)
         }
         Auth::Basic => {
             let (user, password) = (settings.secret_required("user")?, settings.secret_required("password")?);
             if user.expose().contains(':') {
                 return Err(refuse_secret("user", "must not hold a colon: Basic cannot carry it"));
             }
-            let pair = Secret::new(STANDARD.encode(format!("{}:{}", user.expose(), password.expose())));
-            let value = secret_header(&format!("Basic {}", pair.expose()));
-            let value = value.ok_or_else(|| not_ascii("password"))?;
-            (http::header::AUTHORIZATION, value, vec![user, password, pair])
+            let value = basic_header(&user, &password).ok_or_else(|| not_ascii("password"))?;
+            scrub = Scrub::new([&user, &password]).with_basic(&user, &password);
+            (http::header::AUTHORIZATION, value)
         }
         Auth::Header => {
             let token = settings.secret_required("token")?;
@@ -163,10 +164,11 @@ fn authorization(settings: &Settings<'_>) -> Result<(HeaderMap, Vec<Secret>), Co
             let header = HeaderName::from_bytes(name.as_bytes()).ok();
             let header = header.filter(|h| h == http::header::AUTHORIZATION || !is_reserved(h));
             let header = header.ok_or_else(|| refuse("auth_header", "is not a header that may be set"))?;
-            (header, secret_header(token.expose()).ok_or_else(|| not_ascii("token"))?, vec![token])
+            scrub = Scrub::new([&token]);
+            (header, secret_header(token.expose()).ok_or_else(|| not_ascii("token"))?)
         }
     };
-    Ok((HeaderMap::from_iter([(header, value)]), secrets))
+    Ok((HeaderMap::from_iter([(header, value)]), scrub))
 }
 
 fn is_reserved(header: &HeaderName) -> bool {
@@ -236,12 +238,12 @@ impl System for Target {
 
     /// Asks for the base URL itself. That it is not there is no fault: only the target knows what it serves.
     async fn probe(&self, call: &Call<'_>) -> Result<(), CallFailure> {
-        self.read("request.get", &json!({"path": ""}), call).await.map(|_| ()).or_else(|failure| {
-            match failure {
+        self.read("request.get", &json!({"path": ""}), call).await.map(|_| ()).or_else(
+            |failure| match failure {
                 CallFailure::Permanent { problem } if problem.code == "refused" => Ok(()),
                 failure => Err(failure),
-            }
-        })
+            },
+        )
     }
 
     fn in_doubt(&self) -> Option<InDoubt> {
@@ -315,4 +317,21 @@ fn problem(answer: &Answer) -> CallProblem {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_that_of_the_standards_own_example() {
+        let key = signing_key(&Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();
+        let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+        let signed = signature(&key, id, 1_614_265_330, r#"{"test": 2432232314}"#);
+        assert_eq!(signed.as_deref(), Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
+    }
+
+    #[test]
+    fn a_signing_secret_is_base64_of_enough_bytes() {
+        for bad in ["whsec_", "whsec_AAAA", "whsec_not base64!", "hunter2"] {
+            assert!(signing_key(&Secret::new(bad)).is_err(), "{bad}");
+        }
+    }
+}

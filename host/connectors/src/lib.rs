@@ -48,8 +48,11 @@ pub trait Connector: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// The setting or secret that is wrong or missing, and what would be right. Unknown settings are refused.
-    fn connect(&self, config: &ConnectionConfig, outbound: &outbound::Outbound)
-    -> Result<Arc<dyn Connection>, ConfigError>;
+    fn connect(
+        &self,
+        config: &ConnectionConfig,
+        outbound: &outbound::Outbound,
+    ) -> Result<Arc<dyn Connection>, ConfigError>;
 }
 
 /// A tenant's settings of a connection.
@@ -101,13 +104,19 @@ pub trait Connection: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// How the call failed. Never [`CallFailure::Ambiguous`]: a read may simply be made again.
-    async fn read(&self, operation: &str, parameters: &Value, context: &CallContext) -> Result<Found, CallFailure>;
+    async fn read(
+        &self,
+        operation: &str,
+        parameters: &Value,
+        context: &CallContext,
+    ) -> Result<Found, CallFailure>;
 
     /// Makes one attempt. `operation` is one of the connector's writes.
     ///
     /// # Errors
     /// How the call failed; [`CallFailure::Ambiguous`] whenever the other system may have carried it out.
-    async fn write(&self, operation: &str, body: &Value, context: &CallContext) -> Result<Value, CallFailure>;
+    async fn write(&self, operation: &str, body: &Value, context: &CallContext)
+    -> Result<Value, CallFailure>;
 
     /// A cheap call that shows whether address, credentials and rights are right.
     ///
@@ -131,13 +140,13 @@ pub trait Connection: Send + Sync + std::fmt::Debug {
 
 mod call;
 mod connection;
-//mod epicor;
+mod epicor;
 mod json_http;
 pub mod outbound;
 mod parameters;
 mod registry;
 mod sage_pro;
-//mod sap_ecc;
+mod sap_ecc;
 mod settings;
 mod stripe;
 

@@ -32,8 +32,8 @@ use tokio::time::Instant;
 use url::{Host, Url};
 
 pub use address::{AddressClass, AllowedTarget, InvalidTarget};
-pub use resolve::{Lookup, SystemLookup};
 use resolve::{CheckedResolver, RefusedAddress};
+pub use resolve::{Lookup, SystemLookup};
 
 use crate::ConfigError;
 
@@ -439,6 +439,3 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain.last().map_or_else(String::new, ToString::to_string)
 }
-
-#[cfg(test)]
-mod tests;

@@ -24,7 +24,9 @@ pub(crate) fn object_of<'a>(value: &'a Value, names: &[&str]) -> Result<&'a Map<
     let fields = object(value)?;
     match fields.keys().find(|name| !names.contains(&name.as_str())) {
         None => Ok(fields),
-        Some(name) => Err(invalid(&format!("/{name}"), &format!("is not known; known: {}", names.join(", ")))),
+        Some(name) => {
+            Err(invalid(&format!("/{name}"), &format!("is not known; known: {}", names.join(", "))))
+        }
     }
 }
 

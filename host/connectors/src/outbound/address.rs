@@ -271,7 +271,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_not_a_target() {
-        for bad in ["", "10.0.0.0/33", "::/129", "10.0.0.0/x", "a b", "http://x", "*", "*.", "a..b", "*.a.*"] {
+        for bad in ["", "10.0.0.0/33", "::/129", "10.0.0.0/x", "a b", "http://x", "*", "*.", "a..b", "*.a.*"]
+        {
             assert!(bad.parse::<AllowedTarget>().is_err(), "{bad:?} was accepted");
         }
     }

@@ -1,0 +1,227 @@
+//! Function calls by SOAP-RFC: envelope, answers, faults, and what HTTP statuses mean here. Knows functions
+//! by name only; what they do is known to its callers.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderMap, HeaderValue, Method, header};
+use portolan_domain::verdict::{CallFailure, CallProblem};
+use serde_json::{Map, Value, json};
+
+use super::xml::{DateFormat, Element, Writer, element_name, parse};
+use crate::{
+    call::{Call, Doing, quote, retry_after_ms, status_code},
+    outbound::{Answer, Request},
+    parameters::invalid,
+};
+
+const ENVELOPE_OPEN: &str = concat!(
+    "<?xml version=\"1.0\" encoding=\"utf-8\"?>",
+    "<soapenv:Envelope xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\" ",
+    "xmlns:urn=\"urn:sap-com:document:sap:rfc:functions\"><soapenv:Header/><soapenv:Body>"
+);
+const ENVELOPE_CLOSE: &str = "</soapenv:Body></soapenv:Envelope>";
+/// Cookies of one session.
+const COOKIES_MAX: usize = 32;
+/// The longest name and value of a cookie together.
+const COOKIE_BYTES_MAX: usize = 4096;
+
+/// How the function calls of a system are reached.
+#[derive(Debug)]
+pub(super) struct Rfc {
+    pub(super) path: Vec<String>,
+    pub(super) client: String,
+    pub(super) language: String,
+    pub(super) headers: HeaderMap,
+    pub(super) dates: DateFormat,
+}
+
+/// A call to make.
+pub(super) struct Function<'a> {
+    pub(super) name: &'a str,
+    pub(super) parameters: &'a Map<String, Value>,
+    /// Tables that come back only when they are named.
+    pub(super) tables_out: &'a [&'a str],
+}
+
+/// How a function ended.
+pub(super) enum Reply {
+    /// With its export parameters and tables by name.
+    Done(Map<String, Value>),
+    /// With an exception or a fault: nothing was committed.
+    Refused(Fault),
+}
+
+/// Why a function did not run to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// The exception (`NOT_FOUND`) or the kind of error.
+    pub(super) name: String,
+    /// For people.
+    pub(super) message: String,
+}
+
+impl Reply {
+    /// The answer; a fault becomes the failure that it stands for.
+    pub(super) fn done(self) -> Result<Map<String, Value>, CallFailure> {
+        match self {
+            Self::Done(values) => Ok(values),
+            Self::Refused(fault) => Err(fault.failure()),
+        }
+    }
+}
+
+impl Fault {
+    /// Rights alert, locks pass, anything else waits for a person.
+    pub(super) fn failure(&self) -> CallFailure {
+        let text = format!("{} {}", self.name, self.message).to_uppercase();
+        let speaks_of = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        let detail = json!({"exception": self.name, "message": self.message});
+        let problem = |code| CallProblem::new(code, format!("{}: {}", self.name, self.message));
+        if speaks_of(&["AUTHORIZ", "AUTHORIS", "NO_AUTHORITY"]) {
+            return CallFailure::Unauthorized { problem: problem("not-authorized").with_detail(detail) };
+        }
+        if speaks_of(&["FOREIGN_LOCK", "LOCKED BY", "IS LOCKED"]) {
+            let problem = problem("record-locked").with_detail(detail);
+            return CallFailure::Retryable { problem, after_ms: None };
+        }
+        CallFailure::Permanent { problem: problem("soap-fault").with_detail(detail) }
+    }
+}
+
+/// The cookies of one session. Never kept longer than a unit of work.
+#[derive(Debug, Default)]
+pub(super) struct Jar(BTreeMap<String, String>);
+
+impl Jar {
+    fn keep(&mut self, answer: &Answer) {
+        for value in answer.headers.get_all(header::SET_COOKIE) {
+            let pair = value.to_str().ok().and_then(|text| text.split(';').next()?.split_once('='));
+            let Some((name, value)) = pair else { continue };
+            let (name, value) = (name.trim(), value.trim());
+            if name.len() + value.len() <= COOKIE_BYTES_MAX && self.0.len() < COOKIES_MAX {
+                self.0.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+
+    /// As a header, if there are any.
+    pub(super) fn header(&self) -> Option<HeaderValue> {
+        let pairs: Vec<_> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut value = HeaderValue::from_str(&pairs.join("; ")).ok().filter(|_| !self.0.is_empty())?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+impl Rfc {
+    /// Calls a function, outside of any session.
+    pub(super) async fn call(
+        &self,
+        doing: Doing,
+        function: &Function<'_>,
+        call: &Call<'_>,
+    ) -> Result<Reply, CallFailure> {
+        self.call_in(&mut Jar::default(), doing, function, call).await
+    }
+
+    /// Calls a function within the session of these cookies.
+    pub(super) async fn call_in(
+        &self,
+        jar: &mut Jar,
+        doing: Doing,
+        function: &Function<'_>,
+        call: &Call<'_>,
+    ) -> Result<Reply, CallFailure> {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let query = [("sap-client", self.client.as_str()), ("sap-language", self.language.as_str())];
+        let url = call.pool().url(&path, &query).ok_or_else(|| invalid("", "no path to the system"))?;
+        let envelope = envelope(function, self.dates)?;
+        let mut request =
+            Request::new(Method::POST, url).headers(&self.headers).body("text/xml; charset=utf-8", envelope);
+        if let Some(cookies) = jar.header() {
+            request = request.header(header::COOKIE, cookies);
+        }
+        let answer = call.send(doing, request).await?;
+        jar.keep(&answer);
+        self.read(doing, function.name, &answer, call)
+    }
+
+    fn read(
+        &self,
+        doing: Doing,
+        function: &str,
+        answer: &Answer,
+        call: &Call<'_>,
+    ) -> Result<Reply, CallFailure> {
+        let status = answer.status.as_u16();
+        let parsed = match status {
+            200 | 500 => parse(&answer.body),
+            _ => return Err(refusal(doing, answer, call)),
+        };
+        let reply = match &parsed {
+            Ok(root) => reply(root, function),
+            Err(_) if status == 500 => return Err(refusal(doing, answer, call)),
+            Err(unreadable) => return Err(doing.unreadable(answer, &unreadable.to_string())),
+        };
+        match reply {
+            Some(reply @ Reply::Refused(_)) => Ok(reply),
+            Some(reply @ Reply::Done(_)) if status == 200 => Ok(reply),
+            _ => Err(doing.unreadable(answer, &format!("this is not the answer of {function}"))),
+        }
+    }
+}
+
+fn envelope(function: &Function<'_>, dates: DateFormat) -> Result<String, CallFailure> {
+    let name = element_name(function.name, "")?;
+    let mut writer = Writer { xml: format!("{ENVELOPE_OPEN}<urn:{name}>"), dates };
+    writer.fields(function.parameters, "", 0)?;
+    for table in function.tables_out.iter().filter(|table| !function.parameters.contains_key(**table)) {
+        writer.xml.push_str(&format!("<{table}/>"));
+    }
+    writer.xml.push_str(&format!("</urn:{name}>{ENVELOPE_CLOSE}"));
+    Ok(writer.xml)
+}
+
+/// Prefixes vary between systems, so names are compared without them.
+fn reply(root: &Element, function: &str) -> Option<Reply> {
+    let body = Some(root).filter(|root| root.name == "Envelope")?.child("Body")?;
+    let content = body.children.first()?;
+    if content.name == "Fault" {
+        return Some(Reply::Refused(fault(content)));
+    }
+    if content.name.ends_with(".Exception") {
+        return Some(Reply::Refused(exception(content)));
+    }
+    let suffix = content.name.strip_prefix(function)?;
+    matches!(suffix, ".Response" | "Response").then(|| Reply::Done(content.fields()))
+}
+
+fn fault(fault: &Element) -> Fault {
+    let text = |name| fault.descendant(name).map(|element| element.text.trim().to_owned());
+    let name = text("Name").or_else(|| text("type")).or_else(|| text("faultcode"));
+    let message = text("message").or_else(|| text("Text")).or_else(|| text("faultstring"));
+    Fault { name: name.unwrap_or_default(), message: message.unwrap_or_default() }
+}
+
+fn exception(exception: &Element) -> Fault {
+    let text = |name| exception.descendant(name).map(|element| element.text.trim().to_owned());
+    let name = text("Name").unwrap_or_else(|| exception.name.clone());
+    Fault { name, message: text("Text").or_else(|| text("Message")).unwrap_or_default() }
+}
+
+fn refusal(doing: Doing, answer: &Answer, call: &Call<'_>) -> CallFailure {
+    let message = format!("SAP answered {}", answer.status);
+    let problem = CallProblem::new(status_code(answer.status), message).with_detail(quote(answer));
+    if answer.status == http::StatusCode::SERVICE_UNAVAILABLE && is_of_sap(answer) {
+        let after_ms = retry_after_ms(answer, call.context().now_seconds);
+        return CallFailure::Retryable { problem, after_ms };
+    }
+    call.refusal(doing, answer, problem)
+}
+
+/// Whether SAP's own web server speaks: it has no free process and did not begin. A gateway in front of it
+/// that says 503 may have lost a call that is still running.
+fn is_of_sap(answer: &Answer) -> bool {
+    let server = answer.header("server").unwrap_or_default();
+    server.to_ascii_lowercase().starts_with("sap") || answer.header("sap-server").is_some()
+}
