@@ -16,8 +16,12 @@ use crate::guests::{self, Which};
 use crate::process::{self, Ended};
 use crate::repository::{Metadata, Repository};
 
-/// Arguments for `portolan demo`, such as `--exit` (end with status 0 only if every event reached its right end)
-/// and `--output json` (the same facts for a program, on stdout).
+/// What `cargo xtask demo --help` says at the end.
+pub(crate) const AFTER_HELP: &str = "Of these arguments:
+  --exit         ends when the events have ended; status 0 only if each reached its right end
+  --output json  prints the same facts for a program, on stdout; progress stays on stderr";
+
+/// Arguments for `portolan demo`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Handed to `portolan demo` as they are.

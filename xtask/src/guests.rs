@@ -5,7 +5,10 @@
 //! (`portolan:mapping/…`) is refused here already, as the host would refuse it at upload. The same sources and
 //! the same compiler make the same bytes in any folder. Files that are no longer made are deleted.
 //!
-//! `demo`, `test` and `bench` call [`prepare`] first. When nothing changed it costs less than two seconds.
+//! `demo`, `test` and `bench` call [`prepare`] first. When nothing changed it starts no
+//! compiler ([`record`]) and costs less than a second.
+
+mod record;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +17,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use wit_component::{ComponentEncoder, DecodedWasm};
 
+use self::record::Record;
 use crate::process::{self, Ended, say};
 use crate::repository::{Metadata, Repository, cargo_home};
 use crate::toolchain::{TARGET, Toolchain};
@@ -35,6 +39,13 @@ struct Component {
     name: String,
     bytes: usize,
     sha256: String,
+}
+
+impl Component {
+    fn new(name: &str, component: &[u8]) -> Self {
+        let sha256 = hex::encode(Sha256::digest(component));
+        Component { name: name.to_owned(), bytes: component.len(), sha256 }
+    }
 }
 
 /// Builds, and prints name, size and digest of each component on stdout.
@@ -62,10 +73,17 @@ fn build(repository: &Repository, which: Which) -> Result<Vec<Component>> {
     let folder = repository.components();
     fs::create_dir_all(&folder)?;
     delete_others(&folder, &modules)?;
+    let mut record = Record::read(&folder, &record::inputs(repository, &toolchain.version)?);
     let mut components = Vec::new();
     for module in modules.iter().filter(|module| which == Which::All || !module.is_hostile) {
+        if let Some(component) = record.fresh(&module.package, &folder) {
+            components.push(component);
+            continue;
+        }
         let core = compile(repository, &toolchain, module)?;
-        components.push(componentise(&core, &folder, &module.package)?);
+        let component = componentise(&core, &folder, &module.package)?;
+        record.note(&component, &folder)?;
+        components.push(component);
     }
     Ok(components)
 }

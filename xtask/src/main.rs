@@ -48,6 +48,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Builds everything and runs the whole main job on this machine, with simulated ERPs.
+    #[command(after_help = demo::AFTER_HELP)]
     Demo(demo::Arguments),
     /// Runs the whole test suite: guests, host, the guests' native tests, tidy.
     Test(suite::Arguments),

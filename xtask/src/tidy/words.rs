@@ -105,19 +105,21 @@ fn declared(line: &str) -> Option<&str> {
 
 /// The words of a text in lower case: `RetryManager`, `retry_manager` and `retry manager` are the same two.
 fn words(text: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut previous_is_lower = false;
+    let mut words: Vec<String> = Vec::new();
+    let mut previous = ' ';
     for c in text.chars() {
-        let starts_hump = c.is_uppercase() && previous_is_lower;
-        if (!c.is_alphanumeric() || starts_hump) && words.last().is_some_and(|word| !word.is_empty()) {
+        let starts_hump = c.is_uppercase() && (previous.is_lowercase() || previous.is_numeric());
+        let starts_word = !previous.is_alphanumeric() || starts_hump;
+        previous = c;
+        if !c.is_alphanumeric() {
+            continue;
+        }
+        if starts_word {
             words.push(String::new());
         }
-        if c.is_alphanumeric()
-            && let Some(word) = words.last_mut()
-        {
+        if let Some(word) = words.last_mut() {
             word.extend(c.to_lowercase());
         }
-        previous_is_lower = c.is_lowercase() || c.is_numeric();
     }
     words
 }
