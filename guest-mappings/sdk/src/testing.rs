@@ -154,23 +154,19 @@ impl<M: Mapping> Trial<M> {
         let description = M::describe();
         let mut needs = Vec::new();
         for round in 1..=ROUNDS_MAX {
-            match crate::run::transform::<M>(&self.input) {
-                Outcome::Need(asked) => {
-                    if let Err(problem) = rules::check_needs(&asked, &description) {
-                        panic!("{problem}");
-                    }
-                    for need in asked {
-                        self.answer(need.clone());
-                        needs.push(need);
-                    }
+            let outcome = crate::run::transform::<M>(&self.input);
+            let Outcome::Need(asked) = outcome else {
+                if let Err(problem) = rules::check_outcome(&outcome, &description) {
+                    panic!("{problem}");
                 }
-                outcome => {
-                    if let Err(problem) = rules::check_outcome(&outcome, &description) {
-                        panic!("{problem}");
-                    }
-                    let lines = LINES.with_borrow(Clone::clone);
-                    return Ended { outcome, rounds: round, needs, lines };
-                }
+                return Ended { outcome, rounds: round, needs, lines: LINES.with_borrow(Clone::clone) };
+            };
+            if let Err(problem) = rules::check_needs(&asked, &description) {
+                panic!("{problem}");
+            }
+            for need in asked {
+                self.answer(need.clone());
+                needs.push(need);
             }
         }
         panic!("the mapping still asks after {ROUNDS_MAX} rounds")
@@ -180,10 +176,8 @@ impl<M: Mapping> Trial<M> {
     #[must_use]
     pub fn last_input(mut self) -> Input {
         for _ in 0..ROUNDS_MAX {
-            match crate::run::transform::<M>(&self.input) {
-                Outcome::Need(asked) => asked.into_iter().for_each(|need| self.answer(need)),
-                _ => break,
-            }
+            let Outcome::Need(asked) = crate::run::transform::<M>(&self.input) else { break };
+            asked.into_iter().for_each(|need| self.answer(need));
         }
         self.input
     }
@@ -208,10 +202,10 @@ impl Ended {
     /// When the outcome is another.
     #[must_use]
     pub fn plan(&self) -> &Plan {
-        match &self.outcome {
-            Outcome::Deliver(plan) => plan,
-            other => panic!("a plan was expected, not {other:?}"),
-        }
+        let Outcome::Deliver(plan) = &self.outcome else {
+            panic!("a plan was expected, not {:?}", self.outcome)
+        };
+        plan
     }
 
     /// The plan that waits for a person.
@@ -220,10 +214,10 @@ impl Ended {
     /// When the outcome is another.
     #[must_use]
     pub fn held(&self) -> &HeldPlan {
-        match &self.outcome {
-            Outcome::Hold(held) => held,
-            other => panic!("a hold was expected, not {other:?}"),
-        }
+        let Outcome::Hold(held) = &self.outcome else {
+            panic!("a hold was expected, not {:?}", self.outcome)
+        };
+        held
     }
 
     /// Why there is nothing to do.
@@ -232,10 +226,10 @@ impl Ended {
     /// When the outcome is another.
     #[must_use]
     pub fn skipped(&self) -> &str {
-        match &self.outcome {
-            Outcome::Skip(reason) => reason,
-            other => panic!("a skip was expected, not {other:?}"),
-        }
+        let Outcome::Skip(reason) = &self.outcome else {
+            panic!("a skip was expected, not {:?}", self.outcome)
+        };
+        reason
     }
 
     /// Why the event is unusable: the first reason.
@@ -244,10 +238,10 @@ impl Ended {
     /// When the outcome is another.
     #[must_use]
     pub fn violation(&self) -> &Violation {
-        match &self.outcome {
-            Outcome::Reject(violations) if !violations.is_empty() => &violations[0],
-            other => panic!("a refusal was expected, not {other:?}"),
-        }
+        let Outcome::Reject(violations) = &self.outcome else {
+            panic!("a refusal was expected, not {:?}", self.outcome)
+        };
+        violations.first().unwrap_or_else(|| panic!("a refusal without a reason"))
     }
 
     /// The body of a delivery of the plan, by its key.

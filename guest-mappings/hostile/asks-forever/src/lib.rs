@@ -55,6 +55,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "still asks after")]
     fn it_fails_its_trial() {
-        let _ = Trial::<AsksForever>::of_charge(&charge("ch_1", 1, "eur")).settings(json!({})).run();
+        drop(Trial::<AsksForever>::of_charge(&charge("ch_1", 1, "eur")).settings(json!({})).run());
     }
 }

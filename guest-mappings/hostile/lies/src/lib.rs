@@ -1,7 +1,7 @@
 //! Returns plans and needs that break a rule, one per lie; settings choose: `{"lie": "unbalanced"}`. The host must
 //! refuse each by name and carry out nothing of it.
 
-use portolan_sdk::{ask, contract::Need, prelude::*};
+use portolan_sdk::prelude::*;
 use serde::Deserialize;
 
 /// A mapping that lies.
@@ -57,19 +57,19 @@ impl Mapping for Lies {
 
     fn map(cx: &Cx<'_>) -> Result<Plan, Stop> {
         let Settings { lie } = cx.settings()?;
-        match lie {
-            Lie::UndeclaredQuery => {
-                cx.query::<serde_json::Value>("bank", "balance.get", json!({}))?;
-                Ok(Plan::new())
-            }
-            Lie::UndeclaredTable => {
-                cx.all(ask::lookup::<String>("secrets", "all"))?;
-                Ok(Plan::new())
-            }
-            Lie::EmptyNeed => Err(Stop::Need(Vec::<Need>::new())),
-            Lie::EmptyReject => Err(Stop::reject_all(Vec::new())),
-            lie => Ok(plan(lie)),
+        if lie == Lie::UndeclaredQuery {
+            cx.query::<serde_json::Value>("bank", "balance.get", json!({}))?;
         }
+        if lie == Lie::UndeclaredTable {
+            cx.lookup::<String>("secrets", "all")?;
+        }
+        if lie == Lie::EmptyNeed {
+            return Err(Stop::Need(Vec::new()));
+        }
+        if lie == Lie::EmptyReject {
+            return Err(Stop::reject_all(Vec::new()));
+        }
+        Ok(plan(lie))
     }
 }
 
@@ -117,24 +117,24 @@ mod tests {
     #[test]
     #[should_panic(expected = "debits minus credits in USD are 1")]
     fn an_unbalanced_plan_fails_its_trial() {
-        let _ = tell("unbalanced").run();
+        drop(tell("unbalanced").run());
     }
 
     #[test]
     #[should_panic(expected = "request.delete on connection erp is not declared")]
     fn an_undeclared_operation_fails_its_trial() {
-        let _ = tell("undeclared-operation").run();
+        drop(tell("undeclared-operation").run());
     }
 
     #[test]
     #[should_panic(expected = "b copies from a, which does not come before")]
     fn a_copy_from_elsewhere_fails_its_trial() {
-        let _ = tell("binding-not-after").run();
+        drop(tell("binding-not-after").run());
     }
 
     #[test]
     #[should_panic(expected = "the lookup table secrets is not declared")]
     fn an_undeclared_table_fails_its_trial() {
-        let _ = tell("undeclared-table").run();
+        drop(tell("undeclared-table").run());
     }
 }

@@ -339,7 +339,10 @@ mod tests {
         }
     }
 
-    fn lines(charge: &Charge, answers: LineAnswers) -> Result<Vec<(Option<String>, u32, i64, i64)>, Stop> {
+    /// Product, quantity, total and tax.
+    type Row = (Option<String>, u32, i64, i64);
+
+    fn lines(charge: &Charge, answers: LineAnswers) -> Result<Vec<Row>, Stop> {
         let lines = Lines::of(charge, answers, &LineSource::all())?.lines;
         Ok(lines
             .into_iter()
