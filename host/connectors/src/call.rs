@@ -207,9 +207,15 @@ pub(crate) fn retry_after_ms(answer: &Answer, now_seconds: u64) -> Option<u64> {
     Some(seconds.min(RETRY_AFTER_MAX.as_secs()).saturating_mul(1000))
 }
 
-/// A header value that a tenant wrote. Secrets are marked so that the HTTP client does not print them.
+/// A header value of visible ASCII. Other bytes would be legal in HTTP, and mean something else everywhere.
+pub(crate) fn plain_header(text: &str) -> Option<HeaderValue> {
+    let visible = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    HeaderValue::from_str(text).ok().filter(|_| visible)
+}
+
+/// As [`plain_header`], marked so that the HTTP client does not print it.
 pub(crate) fn secret_header(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).ok()?;
+    let mut value = plain_header(text)?;
     value.set_sensitive(true);
     Some(value)
 }

@@ -26,7 +26,7 @@ use self::{
 };
 use crate::{
     ConfigError, Connection, ConnectionConfig, Connector, Effect, Found, Operation,
-    call::{Call, Doing, basic_header, secret_header},
+    call::{Call, Doing, basic_header, plain_header, secret_header},
     connection::{Guarded, Scrub, System},
     outbound::Outbound,
     parameters::{invalid, object, object_of, text, whole_number},
@@ -98,13 +98,13 @@ fn context_headers(settings: &Settings<'_>, company: &str) -> Result<HeaderMap, 
     let accept = HeaderValue::from_static("application/json");
     let mut headers = HeaderMap::from_iter([(http::header::ACCEPT, accept)]);
     if let Some(plant) = settings.text("plant")? {
-        let value = HeaderValue::from_str(&json!({"Company": company, "Plant": plant}).to_string());
-        let value = value.map_err(|_| refuse("plant", "must be visible ASCII"))?;
+        let value = plain_header(&json!({"Company": company, "Plant": plant}).to_string());
+        let value = value.ok_or_else(|| refuse("plant", "must be visible ASCII"))?;
         headers.insert(HeaderName::from_static("callsettings"), value);
     }
     if let Some(licence) = settings.text("licence")? {
-        let value = HeaderValue::from_str(&json!({"ClaimedLicense": licence}).to_string());
-        let value = value.map_err(|_| refuse("licence", "must be a licence id like 00000003-9439-…"))?;
+        let value = plain_header(&json!({"ClaimedLicense": licence}).to_string());
+        let value = value.ok_or_else(|| refuse("licence", "must be a licence id like 00000003-9439-…"))?;
         headers.insert(HeaderName::from_static("license"), value);
     }
     Ok(headers)

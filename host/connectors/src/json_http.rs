@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::{
     ConfigError, Connection, ConnectionConfig, Connector, Effect, Found, Operation,
-    call::{Call, Doing, basic_header, quote, secret_header, status_code},
+    call::{Call, Doing, basic_header, plain_header, quote, secret_header, status_code},
     connection::{Guarded, Scrub, System},
     outbound::{Answer, Outbound, Request},
     parameters::{invalid, object_of},
@@ -127,7 +127,7 @@ fn fixed_headers(settings: &Settings<'_>) -> Result<HeaderMap, ConfigError> {
         if RESERVED_HEADERS.contains(&header.as_str()) {
             return Err(refuse(&pointer, "is set by the connector; see auth and signing"));
         }
-        let value = value.as_str().and_then(|text| HeaderValue::from_str(text).ok());
+        let value = value.as_str().and_then(plain_header);
         headers.insert(header, value.ok_or_else(|| refuse(&pointer, "must be a text of visible ASCII"))?);
     }
     Ok(headers)
@@ -238,12 +238,10 @@ impl System for Target {
 
     /// Asks for the base URL itself. That it is not there is no fault: only the target knows what it serves.
     async fn probe(&self, call: &Call<'_>) -> Result<(), CallFailure> {
-        self.read("request.get", &json!({"path": ""}), call).await.map(|_| ()).or_else(
-            |failure| match failure {
-                CallFailure::Permanent { problem } if problem.code == "refused" => Ok(()),
-                failure => Err(failure),
-            },
-        )
+        match self.read("request.get", &json!({"path": ""}), call).await {
+            Err(CallFailure::Permanent { problem }) if problem.code == "refused" => Ok(()),
+            answer => answer.map(|_| ()),
+        }
     }
 
     fn in_doubt(&self) -> Option<InDoubt> {
@@ -252,7 +250,7 @@ impl System for Target {
 }
 
 fn header_value(text: &str) -> Result<HeaderValue, CallFailure> {
-    HeaderValue::from_str(text).map_err(|_| invalid("", "the call id is not fit for a header"))
+    plain_header(text).ok_or_else(|| invalid("", "the call id is not fit for a header"))
 }
 
 /// The base URL, `path` and `query`.

@@ -1,12 +1,12 @@
 //! The one place that opens outbound sockets.
 //!
 //! The cast: [`OutboundPolicy`] is what the operator allows; [`Outbound`] holds it, the TLS settings and the
-//! way names are looked up; a [`Pool`] is one connection's sockets to one base URL. Connectors build
-//! [`Request`]s and get back an [`Answer`], whole and within its size limit, or [`Unanswered`].
+//! way names are looked up; a `Pool` is one connection's sockets to one base URL. Connectors build
+//! `Request`s and get back an `Answer`, whole and within its size limit, or `Unanswered`.
 //!
 //! What holds here, so that no connector has to think of it:
 //!
-//! 1. A socket is opened only to an address that was checked: names are resolved by [`CheckedResolver`],
+//! 1. A socket is opened only to an address that was checked: names are resolved by `CheckedResolver`,
 //!    which hands over exactly the addresses it checked, and addresses written in URLs are checked before
 //!    the pool exists. A name that changes its answer later is checked again with the next socket.
 //! 2. No redirect is followed, no proxy of the environment is used, nothing is decompressed.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     ConfigError, Connection, ConnectionConfig, Connector, Effect, Found, Operation,
-    call::{Call, Doing, quote, retry_after_ms, secret_header, status_code},
+    call::{Call, Doing, plain_header, quote, retry_after_ms, secret_header, status_code},
     connection::{Guarded, Scrub, System},
     outbound::{Answer, Outbound, Request},
     parameters::{invalid, object, object_of, text},
@@ -59,7 +59,7 @@ impl Connector for SagePro {
         let api_key = settings.secret_required("api_key")?;
         settings.finish()?;
 
-        let company = HeaderValue::from_str(company).ok().filter(|company| company.len() == 2);
+        let company = plain_header(company).filter(|company| company.len() == 2);
         let company = company.ok_or_else(|| refuse("company", "must be two characters, like 01"))?;
         let key = secret_header(api_key.expose())
             .ok_or_else(|| refuse_secret("api_key", "must be visible ASCII"))?;
@@ -180,10 +180,8 @@ impl Gateway {
             Doing::Asking.unclear(CallProblem::new("unreadable-answer", message))
         };
         let Some(found) = found else { return Ok(None) };
-        let rows = match found.get("value").or_else(|| found.get("data")).unwrap_or(&found) {
-            Value::Array(rows) => rows.clone(),
-            record => vec![record.clone()],
-        };
+        let found = found.get("value").or_else(|| found.get("data")).cloned().unwrap_or(found);
+        let rows = if let Value::Array(rows) = found { rows } else { vec![found] };
         match rows.as_slice() {
             [] => Ok(None),
             [record] if has_number(record, number) => Ok(Some(record.clone())),
@@ -228,7 +226,7 @@ impl Gateway {
 
 fn idempotency_key(of: &str, operation: &str) -> Result<HeaderValue, CallFailure> {
     let key = format!("{of}:{operation}");
-    let key = HeaderValue::from_str(&key).ok().filter(|key| key.len() <= KEY_BYTES_MAX);
+    let key = plain_header(&key).filter(|key| key.len() <= KEY_BYTES_MAX);
     key.ok_or_else(|| invalid("/ExternalRef", "must be visible ASCII, at most 200 characters"))
 }
 

@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     ConfigError, Connection, ConnectionConfig, Connector, Effect, Found, Operation,
-    call::{Call, Doing, basic_header},
+    call::{Call, Doing, basic_header, plain_header},
     connection::{Guarded, Scrub, System},
     outbound::Outbound,
     parameters::{object, object_of, text},
@@ -134,7 +134,7 @@ fn rfc(settings: &Settings<'_>, authorization: HeaderValue) -> Result<Rfc, Confi
     {
         return Err(refuse("soap_path", "must be a path like /sap/bc/soap/rfc"));
     }
-    let action = HeaderValue::from_str(&format!("\"{action}\"")).ok().filter(|_| !action.contains('"'));
+    let action = plain_header(&format!("\"{action}\"")).filter(|_| !action.contains('"'));
     let action = action.ok_or_else(|| refuse("soap_action", "must be visible ASCII without quotes"))?;
     let headers = HeaderMap::from_iter([
         (header::AUTHORIZATION, authorization),
@@ -260,7 +260,7 @@ impl Ecc {
         let function = Function { name: "BAPI_CUSTOMER_GETDETAIL1", parameters: fields, tables_out: &[] };
         let mut values = match self.rfc.call(Doing::Asking, &function, call).await? {
             Reply::Refused(fault) if fault.name == "NOT_FOUND" => return Ok(None),
-            reply => reply.done()?,
+            reply @ (Reply::Done(_) | Reply::Refused(_)) => reply.done()?,
         };
         let rows = messages::rows(values.remove("RETURN").as_ref());
         match messages::failure(&rows) {

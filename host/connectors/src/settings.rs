@@ -133,7 +133,7 @@ impl<'a> Settings<'a> {
         let secrets = &self.config.secrets;
         if let Some(name) = secrets.keys().find(|name| !known_secrets.contains(name.as_str())) {
             let names: Vec<_> = known_secrets.iter().copied().collect();
-            let message = format!("is not a secret of this connector; they are: {}", names.join(", "));
+            let message = format!("is not used with these settings; the secrets are: {}", names.join(", "));
             return Err(refuse_secret(name, message));
         }
         Ok(())

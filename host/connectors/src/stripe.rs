@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, Method};
 use portolan_domain::{
     Secret,
     verdict::{CallFailure, CallProblem},
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     ConfigError, Connection, ConnectionConfig, Connector, Effect, Found, Operation,
-    call::{Call, Doing, quote, retry_after_ms, secret_header, status_code},
+    call::{Call, Doing, plain_header, quote, retry_after_ms, secret_header, status_code},
     connection::{Guarded, Scrub, System},
     outbound::{Answer, Outbound, Request},
     parameters::{invalid, object_of, text},
@@ -80,14 +80,14 @@ impl Connector for Stripe {
 fn headers(version: &str, account: Option<&str>, api_key: &Secret) -> Result<HeaderMap, ConfigError> {
     let authorization = secret_header(&format!("Bearer {}", api_key.expose()))
         .ok_or_else(|| refuse_secret("api_key", "must be visible ASCII: sk_… or rk_…"))?;
-    let version = HeaderValue::from_str(version)
-        .map_err(|_| refuse("api_version", "must be like 2026-07-29.dahlia"))?;
+    let version =
+        plain_header(version).ok_or_else(|| refuse("api_version", "must be like 2026-07-29.dahlia"))?;
     let mut headers = HeaderMap::from_iter([
         (http::header::AUTHORIZATION, authorization),
         (HeaderName::from_static("stripe-version"), version),
     ]);
     if let Some(account) = account {
-        let account = HeaderValue::from_str(account).map_err(|_| refuse("account", "must be like acct_…"))?;
+        let account = plain_header(account).ok_or_else(|| refuse("account", "must be like acct_…"))?;
         headers.insert(HeaderName::from_static("stripe-account"), account);
     }
     Ok(headers)

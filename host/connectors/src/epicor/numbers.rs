@@ -73,11 +73,10 @@ fn convert(value: &mut Value, pointer: &str, depth: usize) -> Result<(), CallFai
         Value::Object(fields) => {
             for (name, field) in fields {
                 let pointer = format!("{pointer}/{name}");
-                match field {
-                    Value::String(text) if is_numeric(name) => {
-                        *field = Value::Number(number(text, &pointer)?);
-                    }
-                    field => convert(field, &pointer, depth - 1)?,
+                if let (true, Value::String(text)) = (is_numeric(name), &*field) {
+                    *field = Value::Number(number(text, &pointer)?);
+                } else {
+                    convert(field, &pointer, depth - 1)?;
                 }
             }
             Ok(())

@@ -58,10 +58,11 @@ impl WantedOrder {
         };
         let mut lines = Vec::with_capacity(rows.len());
         for (index, row) in rows.into_iter().enumerate() {
-            match row {
-                Value::Object(line) if line.get("PartNum").is_some_and(Value::is_string) => lines.push(line),
-                _ => return Err(invalid(&format!("/OrderDtls/{index}"), "must be a row with PartNum")),
-            }
+            let part = row.get("PartNum").is_some_and(Value::is_string);
+            let (true, Value::Object(line)) = (part, row) else {
+                return Err(invalid(&format!("/OrderDtls/{index}"), "must be a row with PartNum"));
+            };
+            lines.push(line);
         }
         header.insert("Company".to_owned(), json!(company));
         for line in &mut lines {

@@ -153,7 +153,7 @@ impl Rest {
 
     /// What an answer that is not success means.
     fn refusal(&self, doing: Doing, answer: &Answer, call: &Call<'_>) -> CallFailure {
-        let error = serde_json::from_slice::<Value>(&answer.body).ok().filter(|body| is_error(body));
+        let error = serde_json::from_slice::<Value>(&answer.body).ok().filter(is_error);
         let Some(error) = error else {
             let message = format!("Epicor answered {}", answer.status);
             let problem = CallProblem::new(status_code(answer.status), message).with_detail(quote(answer));

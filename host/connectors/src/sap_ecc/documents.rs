@@ -273,23 +273,16 @@ fn alpha(number: &str) -> String {
 
 /// Without its reference a document could not be found again.
 fn check_reference(document: Document, parameters: &Map<String, Value>) -> Result<(), CallFailure> {
-    match document {
-        Document::SalesOrder => {
-            let number = reference(parameters, "ORDER_HEADER_IN", "PURCH_NO_C")?;
-            Condition::equal("BSTKD", number).map(|_| ())
-        }
-        Document::Accounting => {
-            reference(parameters, "DOCUMENTHEADER", "COMP_CODE")?;
-            let number = reference(parameters, "DOCUMENTHEADER", "REF_DOC_NO")?;
-            Condition::equal("XBLNR", number).map(|_| ())
-        }
+    let (structure, name) = match document {
+        Document::SalesOrder => ("ORDER_HEADER_IN", "PURCH_NO_C"),
+        Document::Accounting => ("DOCUMENTHEADER", "REF_DOC_NO"),
+    };
+    if document == Document::Accounting {
+        reference(parameters, structure, "COMP_CODE")?;
     }
-    .map_err(|failure| match failure {
-        CallFailure::Permanent { problem } if problem.message.starts_with("/VALUE") => invalid(
-            "the document's reference",
-            "must hold letters, digits, _, . and - only: it is what the document is found again by",
-        ),
-        failure => failure,
+    Condition::equal(name, reference(parameters, structure, name)?).map(|_| ()).map_err(|_| {
+        let message = "must hold letters, digits, _, . and - only: the document is found again by it";
+        invalid(&format!("/{structure}/{name}"), message)
     })
 }
 

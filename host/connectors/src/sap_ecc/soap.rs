@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::xml::{DateFormat, Element, Writer, element_name, parse};
 use crate::{
-    call::{Call, Doing, quote, retry_after_ms, status_code},
+    call::{Call, Doing, quote, retry_after_ms, secret_header, status_code},
     outbound::{Answer, Request},
     parameters::invalid,
 };
@@ -107,9 +107,7 @@ impl Jar {
     /// As a header, if there are any.
     pub(super) fn header(&self) -> Option<HeaderValue> {
         let pairs: Vec<_> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut value = HeaderValue::from_str(&pairs.join("; ")).ok().filter(|_| !self.0.is_empty())?;
-        value.set_sensitive(true);
-        Some(value)
+        secret_header(&pairs.join("; ")).filter(|_| !self.0.is_empty())
     }
 }
 

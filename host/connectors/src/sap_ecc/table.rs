@@ -110,7 +110,7 @@ impl Ecc {
         let function = Function { name, parameters: &parameters, tables_out: &["DATA", "FIELDS", "OPTIONS"] };
         let values = match self.rfc.call(Doing::Asking, &function, call).await? {
             Reply::Refused(fault) if fault.name == "TABLE_WITHOUT_DATA" => return Ok(Vec::new()),
-            reply => reply.done()?,
+            reply @ (Reply::Done(_) | Reply::Refused(_)) => reply.done()?,
         };
         let rows = take_apart(&values, question.fields);
         rows.ok_or_else(|| {
@@ -196,8 +196,8 @@ fn take_apart(values: &Map<String, Value>, wanted: &[&str]) -> Option<Vec<Map<St
 fn table(value: &Value) -> Option<&[Value]> {
     match value {
         Value::Array(rows) => Some(rows),
-        Value::String(text) if text.trim().is_empty() => Some(&[]),
-        _ => None,
+        Value::String(text) => text.trim().is_empty().then_some(&[]),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
     }
 }
 
