@@ -142,8 +142,9 @@ CREATE TABLE runs (
     event_seq      INTEGER NOT NULL REFERENCES events (seq),
     mapping        TEXT NOT NULL,
     ordering_key   TEXT NOT NULL,
-    state          TEXT NOT NULL CHECK (state IN
-                   ('pending', 'leased', 'planned', 'held', 'delivered', 'skipped', 'refused', 'dead')),
+    state          TEXT NOT NULL CHECK (
+                   state = 'pending' OR state = 'leased' OR state = 'planned' OR state = 'held' OR
+                   state = 'delivered' OR state = 'skipped' OR state = 'refused' OR state = 'dead'),
     deferred       INTEGER NOT NULL DEFAULT 0 CHECK (deferred IN (0, 1)),
     blocks         INTEGER NOT NULL DEFAULT 1,
     open           INTEGER NOT NULL DEFAULT 1,
@@ -160,8 +161,8 @@ CREATE TABLE runs (
     updated_at     INTEGER NOT NULL,
     UNIQUE (event_seq, mapping),
     FOREIGN KEY (tenant, environment, mapping) REFERENCES mappings (tenant, environment, id),
-    CHECK (blocks = (state IN ('leased', 'held', 'dead') OR (state = 'pending' AND deferred = 0))),
-    CHECK (open = (state IN ('pending', 'leased', 'held', 'dead'))),
+    CHECK (blocks = (state = 'leased' OR state = 'held' OR state = 'dead' OR (state = 'pending' AND deferred = 0))),
+    CHECK (open = (blocks OR state = 'pending')),
     CHECK (due = 0 OR state = 'pending'),
     CHECK ((lease_owner IS NOT NULL) = (state = 'leased')),
     CHECK ((wake_at IS NOT NULL) = (state = 'leased' OR (state = 'pending' AND due = 0)))
@@ -202,8 +203,9 @@ CREATE TABLE deliveries (
     call_id         TEXT NOT NULL,
     connection      TEXT NOT NULL,
     operation       TEXT NOT NULL,
-    state           TEXT NOT NULL CHECK (state IN
-                    ('waiting', 'pending', 'leased', 'delivered', 'held', 'in-doubt', 'dead', 'cancelled')),
+    state           TEXT NOT NULL CHECK (
+                    state = 'waiting' OR state = 'pending' OR state = 'leased' OR state = 'delivered' OR
+                    state = 'held' OR state = 'in-doubt' OR state = 'dead' OR state = 'cancelled'),
     doubt_since     INTEGER,
     attempts        INTEGER NOT NULL DEFAULT 0,
     attempts_before INTEGER NOT NULL DEFAULT 0,
@@ -309,13 +311,16 @@ CREATE TABLE decisions (
 ) STRICT;
 CREATE INDEX decisions_subject ON decisions (tenant, environment, subject);
 
--- The transitions of portolan_domain::state as the last guard; a test compares them pair by pair.
+-- The transitions of portolan_domain::state as the last guard; a test compares them pair by pair. Spelt out
+-- because SQLite makes a temporary table of a longer IN list every time a statement runs; the same for the
+-- CHECKs of `runs` and `deliveries`.
 CREATE TRIGGER runs_transition BEFORE UPDATE OF state ON runs
 WHEN OLD.state <> NEW.state AND NOT CASE OLD.state
     WHEN 'pending' THEN NEW.state = 'leased'
-    WHEN 'leased'  THEN NEW.state IN ('pending', 'planned', 'held', 'delivered', 'skipped', 'dead')
-    WHEN 'planned' THEN NEW.state IN ('delivered', 'refused')
-    WHEN 'held'    THEN NEW.state IN ('planned', 'refused', 'delivered')
+    WHEN 'leased'  THEN NEW.state = 'pending' OR NEW.state = 'planned' OR NEW.state = 'held' OR
+                        NEW.state = 'delivered' OR NEW.state = 'skipped' OR NEW.state = 'dead'
+    WHEN 'planned' THEN NEW.state = 'delivered' OR NEW.state = 'refused'
+    WHEN 'held'    THEN NEW.state = 'planned' OR NEW.state = 'refused' OR NEW.state = 'delivered'
     WHEN 'dead'    THEN NEW.state = 'pending'
     ELSE 0
 END
@@ -325,12 +330,13 @@ END;
 
 CREATE TRIGGER deliveries_transition BEFORE UPDATE OF state ON deliveries
 WHEN OLD.state <> NEW.state AND NOT CASE OLD.state
-    WHEN 'waiting'  THEN NEW.state IN ('pending', 'cancelled')
-    WHEN 'pending'  THEN NEW.state IN ('leased', 'cancelled')
-    WHEN 'leased'   THEN NEW.state IN ('pending', 'delivered', 'in-doubt', 'dead')
-    WHEN 'held'     THEN NEW.state IN ('waiting', 'pending', 'cancelled')
-    WHEN 'in-doubt' THEN NEW.state IN ('pending', 'delivered', 'cancelled')
-    WHEN 'dead'     THEN NEW.state IN ('pending', 'delivered', 'cancelled')
+    WHEN 'waiting'  THEN NEW.state = 'pending' OR NEW.state = 'cancelled'
+    WHEN 'pending'  THEN NEW.state = 'leased' OR NEW.state = 'cancelled'
+    WHEN 'leased'   THEN NEW.state = 'pending' OR NEW.state = 'delivered' OR NEW.state = 'in-doubt' OR
+                         NEW.state = 'dead'
+    WHEN 'held'     THEN NEW.state = 'waiting' OR NEW.state = 'pending' OR NEW.state = 'cancelled'
+    WHEN 'in-doubt' THEN NEW.state = 'pending' OR NEW.state = 'delivered' OR NEW.state = 'cancelled'
+    WHEN 'dead'     THEN NEW.state = 'pending' OR NEW.state = 'delivered' OR NEW.state = 'cancelled'
     ELSE 0
 END
 BEGIN

@@ -178,6 +178,10 @@ pub trait Deliveries: Send + Sync {
     /// Stores how an attempt ended with all that follows from it: the attempt's verdict, the state, references,
     /// what becomes free to go, and the run's end when this was its last delivery. `sent` is the body with the
     /// copied values in.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a finish is one write: who, with which lease, what came of it, when"
+    )]
     async fn delivery_finish(
         &self,
         id: &DeliveryId,
@@ -194,7 +198,8 @@ pub trait Deliveries: Send + Sync {
         id: &DeliveryId,
         decision: Decision,
     ) -> Result<(), StoreError>;
-    /// A person says that a doubtful or dead delivery was carried out, with this response. What waits for it goes on.
+    /// A person says that a doubtful or dead delivery was carried out, with this response. Its captures are
+    /// remembered, and what waits for it goes on.
     async fn delivery_adopt(
         &self,
         scope: &Scope,
@@ -202,7 +207,8 @@ pub trait Deliveries: Send + Sync {
         response: Value,
         decision: Decision,
     ) -> Result<(), StoreError>;
-    /// A person gives up on a delivery that is neither leased nor final, and on those that come after it.
+    /// A person gives up on a delivery that is neither leased nor final, and on those that come after it. When this
+    /// was the last open one, the run ends as `refused` with the reason `deliveries-cancelled`.
     async fn delivery_cancel(
         &self,
         scope: &Scope,

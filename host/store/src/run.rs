@@ -167,6 +167,10 @@ pub trait Runs: Send + Sync {
     /// Leases due runs (S5, S6, S8, S9). A lane is a tenant.
     async fn run_claim(&self, request: ClaimRequest) -> Result<Vec<RunClaim>, StoreError>;
     /// Stores how a claimed run ended, with all that follows from it (S4).
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a finish is one write: who, with which lease, what came of it, when"
+    )]
     async fn run_finish(
         &self,
         id: &RunId,
@@ -180,7 +184,8 @@ pub trait Runs: Send + Sync {
     async fn run_approve(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError>;
     /// A person refuses a held run: its deliveries are cancelled. `Conflict` when it is not held.
     async fn run_refuse(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError>;
-    /// A person has a dead run executed again. `Conflict` when it is not dead.
+    /// A person has a dead run executed again: its attempts and process deaths are counted anew. `Conflict` when it
+    /// is not dead.
     async fn run_redrive(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError>;
     /// One run of a scope.
     async fn run_get(&self, scope: &Scope, id: &RunId) -> Result<Run, StoreError>;

@@ -26,7 +26,7 @@ use std::{
 };
 
 use portolan_domain::Timestamp;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use crate::{Backlog, Store, StoreError, Upkeep};
 
@@ -48,7 +48,7 @@ mod row;
 mod run;
 mod source;
 mod tenant;
-#[cfg(all(test, feature = "conformance"))]
+#[cfg(test)]
 mod tests;
 mod turn;
 mod wake;
@@ -218,6 +218,7 @@ fn prepare(conn: &Connection, cache_kib: u32) -> Result<(), StoreError> {
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "trusted_schema", false)?;
+    stable_plans(conn)?;
     // Savepoints keep what they may have to take back in memory, not in a file.
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
@@ -226,6 +227,12 @@ fn prepare(conn: &Connection, cache_kib: u32) -> Result<(), StoreError> {
     if !durable(conn)? {
         return Err(Hindrance::Setting("synchronous=FULL, foreign_keys=ON").into());
     }
+    Ok(())
+}
+
+/// A statement is planned once, not anew for every value bound to it.
+fn stable_plans(conn: &Connection) -> Result<(), StoreError> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 
@@ -238,6 +245,7 @@ fn durable(conn: &Connection) -> Result<bool, StoreError> {
 
 fn open_reader(path: &Path, cache_kib: u32) -> Result<Connection, StoreError> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    stable_plans(&conn)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     conn.pragma_update(None, "cache_size", -i64::from(cache_kib))?;

@@ -1,5 +1,7 @@
 //! The embedded store: the suite that every store passes, and what only a file can do.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
 use std::{path::PathBuf, sync::Arc};
 
 use portolan_store::{

@@ -290,7 +290,8 @@ impl Model {
     async fn decide_delivery(&mut self) {
         use DeliveryState::{Cancelled, Dead, Delivered, Held, InDoubt, Pending};
         let choice = self.dice.below(3);
-        let states: &[DeliveryState] = if choice == 2 { &[Dead, InDoubt, Held, Pending] } else { &[Dead, InDoubt] };
+        let states: &[DeliveryState] =
+            if choice == 2 { &[Dead, InDoubt, Held, Pending] } else { &[Dead, InDoubt] };
         let Some(index) = self.some_delivery(states) else { return };
         let world = self.world_of(index);
         let (id, decision) = (self.deliveries[index].id.clone(), decision(self.now));
@@ -304,7 +305,8 @@ impl Model {
         if choice == 2 {
             // Those that come after it go with it. A plan's deliveries come after earlier ones only.
             for later in index + 1..self.deliveries.len() {
-                let lost = self.deliveries[later].after.iter().any(|i| self.deliveries[*i].state == Cancelled);
+                let lost =
+                    self.deliveries[later].after.iter().any(|i| self.deliveries[*i].state == Cancelled);
                 if lost && !self.deliveries[later].state.is_final() {
                     self.deliveries[later].state = Cancelled;
                 }

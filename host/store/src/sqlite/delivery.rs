@@ -23,7 +23,7 @@ mod finish;
 mod order;
 pub(super) mod plan;
 
-#[cfg(all(test, feature = "conformance"))]
+#[cfg(test)]
 pub(super) use claim::CLAIM_STATEMENTS;
 
 /// The whole answer to `delivery_attempts`; the retry policy ends long before.

@@ -62,10 +62,7 @@ impl From<Hindrance> for StoreError {
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         let Error::SqliteFailure(failure, _) = &error else {
-            return match error {
-                Error::QueryReturnedNoRows => Self::NotFound,
-                other => Self::Corrupt { what: "a column".to_owned(), source: Box::new(other) },
-            };
+            return Self::Corrupt { what: "a value".to_owned(), source: Box::new(error) };
         };
         match (failure.code, failure.extended_code) {
             // A row that was referred to does not exist in this scope.

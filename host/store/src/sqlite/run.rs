@@ -23,7 +23,7 @@ mod order;
 
 pub(super) use finish::Place;
 
-#[cfg(all(test, feature = "conformance"))]
+#[cfg(test)]
 pub(super) use claim::claim_statements;
 
 macro_rules! select {
@@ -105,7 +105,7 @@ impl Runs for SqliteStore {
         now: Timestamp,
     ) -> Result<Finish, StoreError> {
         let (id, lease) = (id.clone(), lease.clone());
-        self.write(move |tx| finish::finish(tx.conn, &id, &lease, &record, &end, now)).await
+        self.write(move |tx| finish::finish(tx.conn, (&id, &lease), &record, &end, now)).await
     }
 
     async fn run_approve(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError> {

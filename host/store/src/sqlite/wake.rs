@@ -43,7 +43,7 @@ const DELIVERIES_FOREIGN: &str = "
     WHERE wake_at IS NOT NULL AND state = 'leased' AND lease_owner <> ?1";
 
 /// Every statement of this file that a claim makes.
-#[cfg(all(test, feature = "conformance"))]
+#[cfg(test)]
 pub(super) const CLAIM_STATEMENTS: &[&str] = &[
     RUNS_TO_WAKE,
     RUN_DUE,

@@ -48,7 +48,7 @@ const LEASE: &str = "
 const INTENT: &str = "INSERT INTO attempts (delivery_seq, number, owner, started_at) VALUES (?1, ?2, ?3, ?4)";
 
 /// What a claim of deliveries executes: see the test of S13.
-#[cfg(all(test, feature = "conformance"))]
+#[cfg(test)]
 pub(in crate::sqlite) const CLAIM_STATEMENTS: &[&str] =
     &[NEXT_TENANT, NEXT_CONNECTION, NEXT_DELIVERY, RESPONSE, LEASE, INTENT];
 

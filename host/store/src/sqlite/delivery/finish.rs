@@ -12,7 +12,7 @@ use crate::{
     delivery::DeliveryEnd,
     sqlite::{
         alert, reference,
-        row::{Columns, change, first, integer, json, json_of, millis},
+        row::{Columns, all, change, first, integer, json, json_of, millis},
     },
 };
 
@@ -33,9 +33,8 @@ const DELIVERED: &str = "
 
 const RESPONDED: &str = "UPDATE delivery_contents SET response = ?2 WHERE delivery_seq = ?1";
 
-const FREE_LATER: &str = "
-    UPDATE deliveries SET after_open = after_open - 1
-    WHERE seq IN (SELECT delivery_seq FROM delivery_after WHERE first_seq = ?1)";
+const LATER: &str = "SELECT delivery_seq FROM delivery_after WHERE first_seq = ?1";
+const FREE_LATER: &str = "UPDATE deliveries SET after_open = after_open - 1 WHERE seq = ?1";
 
 const RETRY: &str = "
     UPDATE deliveries SET state = 'pending', lease_owner = NULL, due_at = ?2, due = ?2 <= ?5,
@@ -124,7 +123,9 @@ pub(super) fn delivered(
     change(conn, DELIVERED, params![delivery.seq, json(reason), millis(now)])?;
     change(conn, RESPONDED, params![delivery.seq, json(response)])?;
     reference::remember(conn, &delivery.scope, delivery.event_seq, references)?;
-    change(conn, FREE_LATER, [delivery.seq])?;
+    for later in all(conn, LATER, [delivery.seq], |c| c.get::<i64>())? {
+        change(conn, FREE_LATER, [later])?;
+    }
     order::advance(conn, &delivery.mapping, &delivery.ordering_key, now)?;
     plan::end_run(conn, delivery.run_seq, now)
 }

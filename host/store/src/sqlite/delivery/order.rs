@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 
 use crate::{
     StoreError,
-    sqlite::row::{change, first, millis},
+    sqlite::row::{all, change, first, millis},
 };
 
 const HEAD: &str = "
@@ -21,15 +21,16 @@ const TAKE_TURNS: &str = "
     UPDATE deliveries INDEXED BY deliveries_order SET turn = 0
     WHERE open = 1 AND mapping = ?1 AND ordering_key = ?2 AND event_seq = ?3 AND turn = 1";
 
-const GIVE_TURNS: &str = "
-    UPDATE deliveries INDEXED BY deliveries_order SET
-        turn = 1,
-        state = CASE WHEN state = 'waiting' AND after_open = 0 THEN 'pending' ELSE state END,
-        due = CASE WHEN state = 'waiting' AND after_open = 0 THEN 1 ELSE due END,
-        due_at = CASE WHEN state = 'waiting' AND after_open = 0 THEN ?4 ELSE due_at END,
-        updated_at = ?4
+const TO_GIVE: &str = "
+    SELECT seq, state = 'waiting' AND after_open = 0 FROM deliveries INDEXED BY deliveries_order
     WHERE open = 1 AND mapping = ?1 AND ordering_key = ?2 AND event_seq = ?3
       AND (turn = 0 OR (state = 'waiting' AND after_open = 0))";
+
+// One row at a time: an UPDATE of several rows of a table with triggers would first copy them to a temporary table,
+// which costs more than everything else when there is nothing to change, as is usual.
+const GIVE_TURN: &str = "UPDATE deliveries SET turn = 1 WHERE seq = ?1";
+const SET_FREE: &str =
+    "UPDATE deliveries SET turn = 1, state = 'pending', due = 1, due_at = ?2, updated_at = ?2 WHERE seq = ?1";
 
 /// The first event of an order with an open delivery, by its place.
 fn head(conn: &Connection, mapping: &str, ordering_key: &str) -> Result<Option<i64>, StoreError> {
@@ -60,8 +61,16 @@ pub(super) fn advance(
     ordering_key: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    if let Some(first) = head(conn, mapping, ordering_key)? {
-        change(conn, GIVE_TURNS, params![mapping, ordering_key, first, millis(now)])?;
+    let Some(first) = head(conn, mapping, ordering_key)? else { return Ok(()) };
+    let next = all(conn, TO_GIVE, params![mapping, ordering_key, first], |c| {
+        Ok((c.get::<i64>()?, c.get::<bool>()?))
+    })?;
+    for (seq, free) in next {
+        if free {
+            change(conn, SET_FREE, params![seq, millis(now)])?;
+        } else {
+            change(conn, GIVE_TURN, [seq])?;
+        }
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ const LEASE: &str = "
 const STOP_DEFERRING: &str = "UPDATE runs SET deferred = 0, blocks = 1 WHERE seq = ?1";
 
 /// What a claim of runs executes: see the test of S13.
-#[cfg(all(test, feature = "conformance"))]
+#[cfg(test)]
 pub(in crate::sqlite) fn claim_statements() -> Vec<&'static str> {
     let own = [NEXT_TENANT, NEXT_RUN, LEASE, STOP_DEFERRING];
     own.iter().chain(order::CLAIM_STATEMENTS).copied().collect()

@@ -57,8 +57,7 @@ pub(super) fn place(c: &mut Columns<'_, '_>) -> Result<Place, StoreError> {
 
 pub(super) fn finish(
     conn: &Connection,
-    id: &RunId,
-    lease: &Lease,
+    (id, lease): (&RunId, &Lease),
     record: &RunRecord,
     end: &RunEnd,
     now: Timestamp,
