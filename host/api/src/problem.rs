@@ -38,7 +38,7 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
     }
 
-    pub(crate) fn unavailable(error: &dyn std::error::Error) -> Self {
+    pub(crate) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "a request failed because something of ours is unavailable");
         let text = "The host cannot answer now. Nothing was changed; try again later.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text)

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use portolan_api::{Api, ApiSettings, server::ServerSettings};
-use portolan_connectors::outbound::{Outbound, OutboundPolicy};
+use portolan_connectors::{Outbound, OutboundPolicy};
 use portolan_domain::{Clock, Secret, SystemClock, retry::RetryPolicy};
 use portolan_pipeline::{Pipeline, PipelineSettings, Shared, engine::SandboxEngine, vault::Vault};
 use portolan_sandbox::{CompilerCommand, RunLimits, Sandbox, SandboxSettings};
@@ -47,7 +47,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let sandbox = Sandbox::new(sandbox_settings(&settings, &master_key)?)?;
     let limits = RunLimits { memory_bytes_max: settings.sandbox.memory_bytes_max, ..RunLimits::default() };
     let engine = Arc::new(SandboxEngine::new(store.clone(), sandbox.clone(), limits));
-    let outbound = Outbound::new(outbound_policy(&settings)?)?;
+    let outbound = Outbound::new(outbound_policy(&settings)?);
     let shared = Shared::new(store, clock, vault.clone(), outbound, pipeline_settings(&settings));
     let listener = TcpListener::bind(settings.listen).await.with_context(|| settings.listen.to_string())?;
     let address = listener.local_addr()?;
@@ -133,9 +133,14 @@ fn sandbox_settings(settings: &Settings, master_key: &[u8; 32]) -> anyhow::Resul
 
 fn outbound_policy(settings: &Settings) -> anyhow::Result<OutboundPolicy> {
     let outbound = &settings.outbound;
+    let read = |path: &PathBuf| std::fs::read_to_string(path).with_context(|| path.display().to_string());
+    let allow = outbound.allow.iter().map(|text| text.parse().with_context(|| format!("outbound.allow: {text}")));
     Ok(OutboundPolicy {
         allow_loopback: outbound.allow_loopback,
         allow_private: outbound.allow_private,
+        allow_plain_http: outbound.allow_plain_http,
+        allow: allow.collect::<anyhow::Result<_>>()?,
+        root_certificates_pem: outbound.root_certificates.iter().map(read).collect::<anyhow::Result<_>>()?,
         ..OutboundPolicy::default()
     })
 }

@@ -52,12 +52,14 @@ pub(crate) struct Server {
 pub(crate) struct Outbound {
     /// Loopback addresses: for stand-ins on this machine.
     pub(crate) allow_loopback: bool,
-    /// Private, link-local and shared addresses: for ERPs in one's own network.
+    /// Private addresses (RFC 1918, unique local): for ERPs in one's own network.
     pub(crate) allow_private: bool,
-    /// Networks that are allowed besides, as CIDR: `10.1.2.0/24`.
-    pub(crate) allow_networks: Vec<String>,
-    /// Plain http to addresses that are neither loopback nor private.
-    pub(crate) allow_http: bool,
+    /// Plain http to public addresses.
+    pub(crate) allow_plain_http: bool,
+    /// Networks, addresses and hosts that are allowed besides: `10.1.2.0/24`, `erp.example.com`, `*.example.com`.
+    pub(crate) allow: Vec<String>,
+    /// Files with certificates (PEM) that are trusted besides the operating system's.
+    pub(crate) root_certificates: Vec<PathBuf>,
 }
 
 /// Bounds of the pipeline.

@@ -1,0 +1,144 @@
+//! A client of the admin API and of the stand-ins' own routes.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+/// Speaks JSON with one address, with one key.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    key: Option<String>,
+}
+
+/// An answer that is not a success.
+#[derive(Debug, thiserror::Error)]
+#[error("{method} {path}: {status} {body}")]
+pub struct Refused {
+    /// What was asked.
+    pub method: Method,
+    /// Of what.
+    pub path: String,
+    /// The answer's status.
+    pub status: StatusCode,
+    /// The answer's body: as a rule a problem (RFC 9457).
+    pub body: Value,
+}
+
+impl Client {
+    /// A client of `base` (`http://127.0.0.1:8080`).
+    ///
+    /// # Errors
+    /// When the HTTP library cannot be set up.
+    pub fn new(base: &str, key: Option<&str>) -> anyhow::Result<Self> {
+        // Only the first call in a process installs it; the others find it there.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        #[expect(clippy::disallowed_methods, reason = "a client of the host, not the host: it opens the user's own addresses")]
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(120)).no_proxy().build()?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key: key.map(str::to_owned) })
+    }
+
+    /// The same client with another key.
+    #[must_use]
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self.clone() }
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// Where it sends to.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Sends a request with a JSON body, if any, and reads the JSON answer (null when there is none).
+    ///
+    /// # Errors
+    /// [`Refused`] when the answer is not a success.
+    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let body = body.map(|body| ("application/json", body.to_string().into_bytes()));
+        let (status, answer) = self.exchange(method.clone(), path, body, &[]).await?;
+        if !status.is_success() {
+            return Err(Refused { method, path: path.to_owned(), status, body: answer }.into());
+        }
+        Ok(answer)
+    }
+
+    /// One exchange, whatever its status.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, Vec<u8>)>,
+        headers: &[(&str, String)],
+    ) -> anyhow::Result<(StatusCode, Value)> {
+        let url = format!("{}{path}", self.base);
+        let mut request = self.http.request(method, &url);
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key);
+        }
+        if let Some((media_type, bytes)) = body {
+            request = request.header("content-type", media_type).body(bytes);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let response = request.send().await.with_context(|| url.clone())?;
+        let status = response.status();
+        let bytes = response.bytes().await?;
+        let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
+        let answer = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_else(|_| text()) };
+        Ok((status, answer))
+    }
+
+    /// `GET`
+    ///
+    /// # Errors
+    /// See [`Self::send`].
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.send(Method::GET, path, None).await
+    }
+
+    /// `POST`
+    ///
+    /// # Errors
+    /// See [`Self::send`].
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(Method::POST, path, Some(body)).await
+    }
+
+    /// `PUT`
+    ///
+    /// # Errors
+    /// See [`Self::send`].
+    pub async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(Method::PUT, path, Some(body)).await
+    }
+
+    /// `PATCH`
+    ///
+    /// # Errors
+    /// See [`Self::send`].
+    pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(Method::PATCH, path, Some(body)).await
+    }
+
+    /// `DELETE`
+    ///
+    /// # Errors
+    /// See [`Self::send`].
+    pub async fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.send(Method::DELETE, path, None).await
+    }
+}
