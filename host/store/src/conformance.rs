@@ -1,4 +1,4 @@
-//! The suite that every implementation of [`Store`](crate::Store) passes: one test body per promise, written
+//! The suite that every implementation of [`Store`] passes: one test body per promise, written
 //! against the traits alone. An implementation's test file names how a store is opened and calls
 //! [`store_conformance!`](crate::store_conformance); each body then is a test of its own.
 //!

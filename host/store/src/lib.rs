@@ -1,7 +1,7 @@
 //! What Portolan remembers: the traits that the rest of the host is written against, the promises that
 //! every implementation keeps, and the embedded SQLite implementation.
 //!
-//! One trait and one file per noun. A method on tenant data takes the [`Scope`] (or the tenant's id)
+//! One trait and one file per noun. A method on tenant data takes the [`Scope`](portolan_domain::Scope) (or the tenant's id)
 //! first. A guarded change returns an outcome enum; errors are for what the caller cannot foresee.
 //!
 //! # Promises

@@ -1,8 +1,8 @@
 //! The embedded store: one SQLite file, used by one process.
 //!
-//! The cast: the [`writer`] thread makes every change and groups commits; a few [`reader`] connections answer
-//! questions; the [`checkpoint`] thread keeps the write-ahead log short; one file per noun holds its SQL; [`turn`]
-//! shares claims out fairly; [`wake`] brings back what has become due and ends leases.
+//! The cast: the `writer` thread makes every change and groups commits; a few `reader` connections answer
+//! questions; the `checkpoint` thread keeps the write-ahead log short; one file per noun holds its SQL; `turn`
+//! shares claims out fairly; `wake` brings back what has become due and ends leases.
 //!
 //! How the promises are kept:
 //! * S1, S2: WAL with `synchronous=FULL`; callers are answered after the commit. What hangs together is one

@@ -125,14 +125,15 @@ impl Model {
     }
 
     async fn step(&mut self) {
-        match self.dice.below(14) {
-            0 | 1 => self.accept().await,
-            2 | 3 => self.claim_run().await,
-            4 | 5 => self.finish_run().await,
-            6 | 7 => self.claim_delivery().await,
-            8..=10 => self.finish_delivery().await,
-            11 => self.decide_run().await,
-            12 => self.decide_delivery().await,
+        // More comes in than goes out, so that orders are long and plans come late.
+        match self.dice.below(16) {
+            0..=2 => self.accept().await,
+            3..=5 => self.claim_run().await,
+            6..=8 => self.finish_run().await,
+            9 | 10 => self.claim_delivery().await,
+            11 | 12 => self.finish_delivery().await,
+            13 => self.decide_run().await,
+            14 => self.decide_delivery().await,
             _ => {
                 let seconds = [1, 5, LEASE_MS / 1_000][self.dice.below(3)];
                 self.now = self.now.plus(std::time::Duration::from_secs(seconds));
@@ -175,13 +176,13 @@ impl Model {
         let world = self.worlds[self.runs[index].world].clone();
         let due_at = self.now.plus(std::time::Duration::from_secs(self.dice.below(8) as u64));
         let mut planned = Vec::new();
-        let (end, state) = match self.dice.below(8) {
+        let (end, state) = match self.dice.below(10) {
             0 => (RunEnd::Deferred { due_at, reason: why("d") }, RunState::Pending),
             1 => (RunEnd::Retried { due_at, reason: why("r") }, RunState::Pending),
             2 => (RunEnd::Skipped { reason: why("s") }, RunState::Skipped),
             3 => (RunEnd::Dead { reason: why("x"), alerts: vec![] }, RunState::Dead),
             choice => {
-                let order = format!("order {}", self.dice.below(3));
+                let order = format!("order {}", self.dice.below(2));
                 planned = self.a_plan(&world, index, &order, choice == 4);
                 let new = planned.iter().map(|(_, new)| new.clone()).collect();
                 match choice {
@@ -359,7 +360,7 @@ pub async fn a_random_history_agrees_with_the_model(place: &dyn Place) {
         let mut model = Model { dice, now, worlds, runs: vec![], deliveries: vec![] };
         for step in 0..STEPS {
             model.step().await;
-            if step % 10 == 0 {
+            if step % 25 == 0 {
                 model.agrees().await;
             }
         }
