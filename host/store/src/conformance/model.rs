@@ -3,7 +3,7 @@
 //! made one at a time: a row that is claimed must be one that the model allows, and when none is claimed the model
 //! must allow none. After every step all states must agree.
 //!
-//! The seed is printed when the histories part; `PLACES` and `STEPS` bound the work.
+//! The seed is printed when the histories part; `SEEDS` and `STEPS` bound the work.
 
 use portolan_domain::{
     DeliveryId, RunId, Timestamp,

@@ -28,8 +28,8 @@ const INSERT_CONTENTS: &str = "
 
 const INSERT_AFTER: &str = "INSERT INTO delivery_after (first_seq, delivery_seq) VALUES (?1, ?2)";
 
-/// What the deliveries of one plan have in common.
-struct Common<'a> {
+/// What the deliveries of one plan share.
+struct Shared<'a> {
     run: &'a Place,
     ordering_key: &'a str,
     held: bool,
@@ -49,10 +49,10 @@ pub(in crate::sqlite) fn insert(
         return Ok(());
     }
     let turn = order::enter(conn, &run.mapping, ordering_key, run.event_seq)?;
-    let common = Common { run, ordering_key, held, turn, now };
+    let shared = Shared { run, ordering_key, held, turn, now };
     let mut seqs = BTreeMap::new();
     for (position, delivery) in (0_i64..).zip(deliveries) {
-        let seq = insert_one(conn, &common, position, delivery)?;
+        let seq = insert_one(conn, &shared, position, delivery)?;
         if seqs.insert(delivery.key.as_str(), seq).is_some() {
             return Err(StoreError::Conflict("two deliveries of the plan have one key"));
         }
@@ -74,13 +74,13 @@ fn unique(keys: &[String]) -> BTreeSet<&str> {
 
 fn insert_one(
     conn: &Connection,
-    common: &Common<'_>,
+    shared: &Shared<'_>,
     position: i64,
     new: &NewDelivery,
 ) -> Result<i64, StoreError> {
-    let run = common.run;
-    let free = common.turn && new.after.is_empty() && !common.held;
-    let state = match (common.held, free) {
+    let run = shared.run;
+    let free = shared.turn && new.after.is_empty() && !shared.held;
+    let state = match (shared.held, free) {
         (true, _) => "held",
         (false, true) => "pending",
         (false, false) => "waiting",
@@ -93,7 +93,7 @@ fn insert_one(
         run.event_seq,
         run.seq,
         run.mapping,
-        common.ordering_key,
+        shared.ordering_key,
         position,
         new.key,
         new.call_id,
@@ -101,9 +101,9 @@ fn insert_one(
         new.operation,
         state,
         after_open,
-        common.turn,
+        shared.turn,
         free,
-        millis(common.now)
+        millis(shared.now)
     ];
     change(conn, INSERT, params)?;
     let seq = conn.last_insert_rowid();
