@@ -52,7 +52,7 @@ pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Ende
     if guests {
         parts.push(Part::timed("guests", || test(guest_tests(repository, arguments)))?);
     }
-    say("summary");
+    println!("summary");
     for part in &parts {
         part.print();
     }
