@@ -66,10 +66,11 @@ impl Request<'_> {
 
     /// A parameter as text, whatever its JSON type.
     fn text(&self, name: &str) -> String {
-        match self.parameter(name) {
-            Value::String(text) => text,
-            Value::Null => String::new(),
-            other => other.to_string(),
+        let value = self.parameter(name);
+        if value.is_null() {
+            String::new()
+        } else {
+            value.as_str().map_or_else(|| value.to_string(), str::to_owned)
         }
     }
 }

@@ -28,10 +28,13 @@ pub enum FaultKind {
     /// The call is carried out, the connection closed without an answer.
     CommitThenCut,
     /// 500 in the system's words; nothing is done.
+    #[serde(rename = "error-500-before-commit")]
     Error500BeforeCommit,
     /// The call is carried out and answered 500.
+    #[serde(rename = "error-500-after-commit")]
     Error500AfterCommit,
     /// The call is carried out and answered by a proxy's HTML page, 502.
+    #[serde(rename = "gateway-502-after-commit")]
     Gateway502AfterCommit,
     /// 429 (or what the system has instead), with `retry_after` seconds (default 1).
     RateLimited,
@@ -218,6 +221,16 @@ mod tests {
         faults.add(rule("/Inv", FaultKind::Slow, 1, 0));
         assert!(faults.take("POST Customer", "/Customer").is_none());
         assert!(faults.take("POST Invoice", "/Invoice").is_some());
+    }
+
+    #[test]
+    fn faults_have_the_names_that_the_page_of_the_simulators_says() {
+        for name in
+            ["error-500-before-commit", "error-500-after-commit", "gateway-502-after-commit", "check-stale"]
+        {
+            let kind: FaultKind = serde_json::from_value(name.into()).unwrap();
+            assert_eq!(kind.name(), name);
+        }
     }
 
     #[test]

@@ -222,13 +222,14 @@ impl SapEcc {
             }
             Ended::Answered(mut finished) => {
                 let drafts = std::mem::take(&mut finished.drafts);
-                let commits = self.unit_of_work(
-                    target,
-                    &parameters,
-                    UnitEnd { drafts, wrapped: wrapped.is_some(), failed: finished.failed },
-                    &session,
-                    moment,
-                );
+                let wait = parameters.scalar("WAIT") == "X";
+                let end = UnitEnd {
+                    drafts,
+                    wrapped: wrapped.is_some(),
+                    failed: finished.failed,
+                    now_ms: moment.now_ms,
+                };
+                let commits = self.unit_of_work(target, wait, end, &session);
                 let reply = self.reply(&function.name, finished, &parameters);
                 Outcome { reply: session.cookie(reply), commits }
             }
@@ -285,14 +286,7 @@ impl SapEcc {
     }
 
     /// What of the queued work is committed by this call.
-    fn unit_of_work(
-        &mut self,
-        function: &str,
-        parameters: &Parameters,
-        end: UnitEnd,
-        session: &SessionKey,
-        moment: Moment,
-    ) -> Vec<Draft> {
+    fn unit_of_work(&mut self, function: &str, wait: bool, end: UnitEnd, session: &SessionKey) -> Vec<Draft> {
         if end.wrapped {
             // It commits with WAIT, or rolls back.
             return if end.failed { Vec::new() } else { end.drafts };
@@ -300,12 +294,11 @@ impl SapEcc {
         let Some(open) = self.sessions.get_mut(&session.id) else { return Vec::new() };
         match function {
             "BAPI_TRANSACTION_COMMIT" => {
-                let delay_ms =
-                    if parameters.scalar("WAIT") == "X" { 0 } else { self.options.update_delay_ms };
+                let delay_ms = if wait { 0 } else { self.options.update_delay_ms };
                 let mut drafts = std::mem::take(&mut open.pending);
                 for draft in &mut drafts {
                     if let Some(document) = draft.document.as_object_mut() {
-                        document.insert("visible_at_ms".to_owned(), json!(moment.now_ms + delay_ms));
+                        document.insert("visible_at_ms".to_owned(), json!(end.now_ms + delay_ms));
                     }
                 }
                 drafts
@@ -386,6 +379,7 @@ struct UnitEnd {
     drafts: Vec<Draft>,
     wrapped: bool,
     failed: bool,
+    now_ms: u64,
 }
 
 #[derive(Default)]

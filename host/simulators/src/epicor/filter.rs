@@ -260,7 +260,7 @@ impl TokenReader<'_> {
                 "le" => Operator::Le,
                 _ => return Err(None),
             },
-            _ => return Err(None),
+            Token::Literal(_) | Token::Open | Token::Close | Token::Comma => return Err(None),
         };
         let Token::Literal(value) = self.next()? else { return Err(None) };
         Ok(Filter::Compare { column, operator, value: value.clone() })

@@ -304,27 +304,7 @@ impl Epicor {
                 add(&mut ds, "OrderHed", row);
                 Ok(answer(Value::Null, json!({"ds": ds})))
             }
-            "ChangeSoldToID" | "ChangeCustomer" => {
-                let mut ds = dataset(request)?;
-                let row = current(&mut ds, "OrderHed")?;
-                let mut named = row.clone();
-                if request.name == "ChangeSoldToID" {
-                    // The screen has typed an id: it wins over the number.
-                    named.insert("CustNum".to_owned(), json!(0));
-                }
-                let customer =
-                    self.customer_of(request, if text(&named, "CustID").is_empty() { row } else { &named })?;
-                for (column, from) in [
-                    ("CustNum", "CustNum"),
-                    ("BTCustNum", "CustNum"),
-                    ("CustID", "CustID"),
-                    ("CurrencyCode", "CurrencyCode"),
-                    ("TermsCode", "TermsCode"),
-                ] {
-                    row.insert(column.to_owned(), customer.get(from).cloned().unwrap_or_default());
-                }
-                Ok(answer(Value::Null, json!({"ds": ds})))
-            }
+            "ChangeSoldToID" | "ChangeCustomer" => self.order_customer(request),
             "GetNewOrderDtl" => {
                 let mut ds = dataset(request)?;
                 let order = request.text("orderNum").parse::<u64>().unwrap_or_default();
@@ -365,6 +345,28 @@ impl Epicor {
             "MasterUpdate" | "Update" => self.order_update(request),
             _ => Err(Error::not_found(&format!("{} was not found.", request.name))),
         }
+    }
+
+    fn order_customer(&self, request: &Request<'_>) -> Result<Outcome, Error> {
+        let mut ds = dataset(request)?;
+        let row = current(&mut ds, "OrderHed")?;
+        let mut named = row.clone();
+        if request.name == "ChangeSoldToID" {
+            // The screen has typed an id: it wins over the number.
+            named.insert("CustNum".to_owned(), json!(0));
+        }
+        let customer =
+            self.customer_of(request, if text(&named, "CustID").is_empty() { row } else { &named })?;
+        for (column, from) in [
+            ("CustNum", "CustNum"),
+            ("BTCustNum", "CustNum"),
+            ("CustID", "CustID"),
+            ("CurrencyCode", "CurrencyCode"),
+            ("TermsCode", "TermsCode"),
+        ] {
+            row.insert(column.to_owned(), customer.get(from).cloned().unwrap_or_default());
+        }
+        Ok(answer(Value::Null, json!({"ds": ds})))
     }
 
     fn order_part(&self, request: &Request<'_>) -> Result<Outcome, Error> {

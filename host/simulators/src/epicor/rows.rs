@@ -102,18 +102,12 @@ fn visible(row: &Row, seen_ms: u64) -> bool {
 }
 
 fn index_text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Numbers are padded, so that places sort as their numbers do.
 fn key_text(value: &Value) -> String {
-    match value {
-        Value::Number(number) => format!("{:0>12}", number.to_string()),
-        other => index_text(other),
-    }
+    if value.is_number() { format!("{:0>12}", value.to_string()) } else { index_text(value) }
 }
 
 impl Tables {

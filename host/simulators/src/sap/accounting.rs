@@ -350,7 +350,7 @@ impl SapEcc {
                 lines.push((row.get("ITEMNO_ACC"), line));
             }
         }
-        lines.sort_by(|(left, _), (right, _)| left.cmp(right));
+        lines.sort_by_key(|(item, _)| *item);
         let lines: Vec<AccountingLine> = lines.into_iter().map(|(_, line)| line).collect();
         AccountingDocument {
             number: self.accounting_number(company, year),

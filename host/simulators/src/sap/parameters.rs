@@ -45,11 +45,6 @@ impl Fieldset {
     pub(crate) fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
     }
-
-    /// A flag.
-    pub(crate) fn is_set(&self, name: &str) -> bool {
-        self.get(name) == "X"
-    }
 }
 
 /// All parameters of a call.

@@ -20,105 +20,129 @@ const MANDT: Field = ("MANDT", 3, 'C', "Client");
 /// The fields of a table, in the order of the dictionary.
 pub(crate) fn fields(table: &str) -> Option<&'static [Field]> {
     Some(match table {
-        "VBAK" => &[
-            MANDT,
-            ("VBELN", 10, 'C', "Sales Document"),
-            ("ERDAT", 8, 'D', "Created on"),
-            ("ERNAM", 12, 'C', "Created by"),
-            ("AUART", 4, 'C', "Sales Doc. Type"),
-            ("NETWR", 15, 'P', "Net value"),
-            ("WAERK", 5, 'C', "Doc. Currency"),
-            ("VKORG", 4, 'C', "Sales Org."),
-            ("VTWEG", 2, 'C', "Distr. Channel"),
-            ("SPART", 2, 'C', "Division"),
-            ("BSTNK", 20, 'C', "Purchase order no."),
-            ("KUNNR", 10, 'C', "Sold-to party"),
-            ("BUKRS_VF", 4, 'C', "Company Code"),
-        ],
-        "VBKD" => &[
-            MANDT,
-            ("VBELN", 10, 'C', "Sales Document"),
-            ("POSNR", 6, 'N', "Item"),
-            ("BSTKD", 35, 'C', "PO number"),
-        ],
-        "VBAP" => &[
-            MANDT,
-            ("VBELN", 10, 'C', "Sales Document"),
-            ("POSNR", 6, 'N', "Item"),
-            ("MATNR", 18, 'C', "Material"),
-            ("ARKTX", 40, 'C', "Description"),
-            ("NETWR", 15, 'P', "Net value"),
-            ("WAERK", 5, 'C', "Doc. Currency"),
-            ("KWMENG", 15, 'P', "Order Quantity"),
-        ],
-        "BKPF" => &[
-            MANDT,
-            ("BUKRS", 4, 'C', "Company Code"),
-            ("BELNR", 10, 'C', "Document Number"),
-            ("GJAHR", 4, 'N', "Fiscal Year"),
-            ("BLART", 2, 'C', "Document Type"),
-            ("BLDAT", 8, 'D', "Document Date"),
-            ("BUDAT", 8, 'D', "Posting Date"),
-            ("MONAT", 2, 'N', "Period"),
-            ("USNAM", 12, 'C', "User name"),
-            ("XBLNR", 16, 'C', "Reference"),
-            ("STBLG", 10, 'C', "Reversed with"),
-            ("STJAH", 4, 'N', "Year"),
-            ("BKTXT", 25, 'C', "Document Header Text"),
-            ("WAERS", 5, 'C', "Currency"),
-            ("AWTYP", 5, 'C', "Reference Procedure"),
-            ("AWKEY", 20, 'C', "Object key"),
-        ],
-        "BSEG" => &[
-            MANDT,
-            ("BUKRS", 4, 'C', "Company Code"),
-            ("BELNR", 10, 'C', "Document Number"),
-            ("GJAHR", 4, 'N', "Fiscal Year"),
-            ("BUZEI", 3, 'N', "Line Item"),
-            ("BSCHL", 2, 'C', "Posting Key"),
-            ("KOART", 1, 'C', "Account Type"),
-            ("UMSKZ", 1, 'C', "Special G/L ind."),
-            ("SHKZG", 1, 'C', "Debit/Credit"),
-            ("WRBTR", 13, 'P', "Amount"),
-            ("ZUONR", 18, 'C', "Assignment"),
-            ("SGTXT", 50, 'C', "Text"),
-            ("KOSTL", 10, 'C', "Cost Center"),
-            ("HKONT", 10, 'C', "G/L Account"),
-            ("KUNNR", 10, 'C', "Customer"),
-        ],
-        "KNA1" => &[
-            MANDT,
-            ("KUNNR", 10, 'C', "Customer"),
-            ("LAND1", 3, 'C', "Country"),
-            ("NAME1", 35, 'C', "Name 1"),
-            ("ORT01", 35, 'C', "City"),
-        ],
-        "KNB1" => &[
-            MANDT,
-            ("KUNNR", 10, 'C', "Customer"),
-            ("BUKRS", 4, 'C', "Company Code"),
-            ("AKONT", 10, 'C', "Recon. account"),
-        ],
-        "KNVV" => &[
-            MANDT,
-            ("KUNNR", 10, 'C', "Customer"),
-            ("VKORG", 4, 'C', "Sales Org."),
-            ("VTWEG", 2, 'C', "Distr. Channel"),
-            ("SPART", 2, 'C', "Division"),
-        ],
-        "MARA" => &[MANDT, ("MATNR", 18, 'C', "Material"), ("MEINS", 3, 'C', "Base Unit")],
-        "SKB1" => &[MANDT, ("BUKRS", 4, 'C', "Company Code"), ("SAKNR", 10, 'C', "G/L Account")],
-        "T001" => &[
-            MANDT,
-            ("BUKRS", 4, 'C', "Company Code"),
-            ("BUTXT", 25, 'C', "Company Name"),
-            ("LAND1", 3, 'C', "Country"),
-            ("WAERS", 5, 'C', "Currency"),
-        ],
-        "TCURX" => &[("CURRKEY", 5, 'C', "Currency"), ("CURRDEC", 1, 'N', "Decimals")],
+        "VBAK" => VBAK,
+        "VBKD" => VBKD,
+        "VBAP" => VBAP,
+        "BKPF" => BKPF,
+        "BSEG" => BSEG,
+        "KNA1" => KNA1,
+        "KNB1" => KNB1,
+        "KNVV" => KNVV,
+        "MARA" => MARA,
+        "SKB1" => SKB1,
+        "T001" => T001,
+        "TCURX" => TCURX,
         _ => return None,
     })
 }
+
+const VBAK: &[Field] = &[
+    MANDT,
+    ("VBELN", 10, 'C', "Sales Document"),
+    ("ERDAT", 8, 'D', "Created on"),
+    ("ERNAM", 12, 'C', "Created by"),
+    ("AUART", 4, 'C', "Sales Doc. Type"),
+    ("NETWR", 15, 'P', "Net value"),
+    ("WAERK", 5, 'C', "Doc. Currency"),
+    ("VKORG", 4, 'C', "Sales Org."),
+    ("VTWEG", 2, 'C', "Distr. Channel"),
+    ("SPART", 2, 'C', "Division"),
+    ("BSTNK", 20, 'C', "Purchase order no."),
+    ("KUNNR", 10, 'C', "Sold-to party"),
+    ("BUKRS_VF", 4, 'C', "Company Code"),
+];
+
+const VBKD: &[Field] = &[
+    MANDT,
+    ("VBELN", 10, 'C', "Sales Document"),
+    ("POSNR", 6, 'N', "Item"),
+    ("BSTKD", 35, 'C', "PO number"),
+];
+
+const VBAP: &[Field] = &[
+    MANDT,
+    ("VBELN", 10, 'C', "Sales Document"),
+    ("POSNR", 6, 'N', "Item"),
+    ("MATNR", 18, 'C', "Material"),
+    ("ARKTX", 40, 'C', "Description"),
+    ("NETWR", 15, 'P', "Net value"),
+    ("WAERK", 5, 'C', "Doc. Currency"),
+    ("KWMENG", 15, 'P', "Order Quantity"),
+];
+
+const BKPF: &[Field] = &[
+    MANDT,
+    ("BUKRS", 4, 'C', "Company Code"),
+    ("BELNR", 10, 'C', "Document Number"),
+    ("GJAHR", 4, 'N', "Fiscal Year"),
+    ("BLART", 2, 'C', "Document Type"),
+    ("BLDAT", 8, 'D', "Document Date"),
+    ("BUDAT", 8, 'D', "Posting Date"),
+    ("MONAT", 2, 'N', "Period"),
+    ("USNAM", 12, 'C', "User name"),
+    ("XBLNR", 16, 'C', "Reference"),
+    ("STBLG", 10, 'C', "Reversed with"),
+    ("STJAH", 4, 'N', "Year"),
+    ("BKTXT", 25, 'C', "Document Header Text"),
+    ("WAERS", 5, 'C', "Currency"),
+    ("AWTYP", 5, 'C', "Reference Procedure"),
+    ("AWKEY", 20, 'C', "Object key"),
+];
+
+const BSEG: &[Field] = &[
+    MANDT,
+    ("BUKRS", 4, 'C', "Company Code"),
+    ("BELNR", 10, 'C', "Document Number"),
+    ("GJAHR", 4, 'N', "Fiscal Year"),
+    ("BUZEI", 3, 'N', "Line Item"),
+    ("BSCHL", 2, 'C', "Posting Key"),
+    ("KOART", 1, 'C', "Account Type"),
+    ("UMSKZ", 1, 'C', "Special G/L ind."),
+    ("SHKZG", 1, 'C', "Debit/Credit"),
+    ("WRBTR", 13, 'P', "Amount"),
+    ("ZUONR", 18, 'C', "Assignment"),
+    ("SGTXT", 50, 'C', "Text"),
+    ("KOSTL", 10, 'C', "Cost Center"),
+    ("HKONT", 10, 'C', "G/L Account"),
+    ("KUNNR", 10, 'C', "Customer"),
+];
+
+const KNA1: &[Field] = &[
+    MANDT,
+    ("KUNNR", 10, 'C', "Customer"),
+    ("LAND1", 3, 'C', "Country"),
+    ("NAME1", 35, 'C', "Name 1"),
+    ("ORT01", 35, 'C', "City"),
+];
+
+const KNB1: &[Field] = &[
+    MANDT,
+    ("KUNNR", 10, 'C', "Customer"),
+    ("BUKRS", 4, 'C', "Company Code"),
+    ("AKONT", 10, 'C', "Recon. account"),
+];
+
+const KNVV: &[Field] = &[
+    MANDT,
+    ("KUNNR", 10, 'C', "Customer"),
+    ("VKORG", 4, 'C', "Sales Org."),
+    ("VTWEG", 2, 'C', "Distr. Channel"),
+    ("SPART", 2, 'C', "Division"),
+];
+
+const MARA: &[Field] = &[MANDT, ("MATNR", 18, 'C', "Material"), ("MEINS", 3, 'C', "Base Unit")];
+
+const SKB1: &[Field] = &[MANDT, ("BUKRS", 4, 'C', "Company Code"), ("SAKNR", 10, 'C', "G/L Account")];
+
+const T001: &[Field] = &[
+    MANDT,
+    ("BUKRS", 4, 'C', "Company Code"),
+    ("BUTXT", 25, 'C', "Company Name"),
+    ("LAND1", 3, 'C', "Country"),
+    ("WAERS", 5, 'C', "Currency"),
+];
+
+const TCURX: &[Field] = &[("CURRKEY", 5, 'C', "Currency"), ("CURRDEC", 1, 'N', "Decimals")];
 
 fn stored(amount: &str, currency: &str) -> Decimal {
     money::stored(money::parse(amount).unwrap_or_default(), currency)

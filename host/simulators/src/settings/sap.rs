@@ -141,6 +141,37 @@ fn customer(name: &str, city: &str, country: &str, companies: &[&str]) -> SapCus
     }
 }
 
+fn users() -> BTreeMap<String, SapUser> {
+    BTreeMap::from([
+        ("STRIPE_IF".to_owned(), SapUser { password: "Portolan-100".to_owned(), forbidden: BTreeSet::new() }),
+        (
+            "READ_ONLY".to_owned(),
+            SapUser {
+                password: "Portolan-100".to_owned(),
+                forbidden: owned([
+                    "BAPI_ACC_DOCUMENT_POST",
+                    "BAPI_ACC_DOCUMENT_REV_POST",
+                    "BAPI_SALESORDER_CREATEFROMDAT2",
+                    "Z_STRIPE_ACC_DOCUMENT_POST",
+                    "Z_STRIPE_ORDER_CREATE",
+                ]),
+            },
+        ),
+    ])
+}
+
+fn gl_accounts() -> BTreeMap<String, GlAccount> {
+    let account = |name: &str, co_object| GlAccount { name: name.to_owned(), co_object };
+    BTreeMap::from([
+        ("113100".to_owned(), account("Bank", false)),
+        ("113150".to_owned(), account("Stripe clearing", false)),
+        ("140000".to_owned(), account("Receivables (reconciliation)", false)),
+        ("175000".to_owned(), account("Output tax", false)),
+        ("473120".to_owned(), account("Payment fees", true)),
+        ("800000".to_owned(), account("Sales revenue", false)),
+    ])
+}
+
 impl Default for SapOptions {
     fn default() -> Self {
         let all = &["1000", "2000", "3000"][..];
@@ -149,29 +180,10 @@ impl Default for SapOptions {
             currency: currency.to_owned(),
             country: country.to_owned(),
         };
-        let account = |name: &str, co_object| GlAccount { name: name.to_owned(), co_object };
         Self {
             client: "100".to_owned(),
             system_id: "ECD".to_owned(),
-            users: BTreeMap::from([
-                (
-                    "STRIPE_IF".to_owned(),
-                    SapUser { password: "Portolan-100".to_owned(), forbidden: BTreeSet::new() },
-                ),
-                (
-                    "READ_ONLY".to_owned(),
-                    SapUser {
-                        password: "Portolan-100".to_owned(),
-                        forbidden: owned([
-                            "BAPI_ACC_DOCUMENT_POST",
-                            "BAPI_ACC_DOCUMENT_REV_POST",
-                            "BAPI_SALESORDER_CREATEFROMDAT2",
-                            "Z_STRIPE_ACC_DOCUMENT_POST",
-                            "Z_STRIPE_ORDER_CREATE",
-                        ]),
-                    },
-                ),
-            ]),
+            users: users(),
             unit_of_work: UnitOfWork::Stateless,
             wrappers: pairs([
                 ("Z_STRIPE_ACC_DOCUMENT_POST", "BAPI_ACC_DOCUMENT_POST"),
@@ -211,14 +223,7 @@ impl Default for SapOptions {
                 ("STRIPE-OTHER", "Other goods and services"),
             ]),
             materials_unmaintained: owned(["4799"]),
-            gl_accounts: BTreeMap::from([
-                ("113100".to_owned(), account("Bank", false)),
-                ("113150".to_owned(), account("Stripe clearing", false)),
-                ("140000".to_owned(), account("Receivables (reconciliation)", false)),
-                ("175000".to_owned(), account("Output tax", false)),
-                ("473120".to_owned(), account("Payment fees", true)),
-                ("800000".to_owned(), account("Sales revenue", false)),
-            ]),
+            gl_accounts: gl_accounts(),
             cost_centres: owned(["4220"]),
             currencies_without_rate: owned(["VUV"]),
             locked: BTreeSet::new(),

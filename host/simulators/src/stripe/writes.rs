@@ -104,7 +104,14 @@ pub(crate) fn change(mut object: Value, parameters: &Value, changeable: Changeab
                 }
                 fields.insert(name.clone(), json!(text));
             }
-            _ => return Err(Error::invalid(name, format!("Invalid value for {name}"))),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_) => {
+                return Err(Error::invalid(name, format!("Invalid value for {name}")));
+            }
         }
     }
     check_metadata(object.get("metadata"))?;
@@ -122,8 +129,8 @@ fn merge(into: &mut Value, parts: &Map<String, Value>) {
                 fields.remove(name);
             }
             Value::Object(inner) => merge(fields.entry(name.clone()).or_insert(Value::Null), inner),
-            other => {
-                fields.insert(name.clone(), other.clone());
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                fields.insert(name.clone(), value.clone());
             }
         }
     }
