@@ -57,7 +57,11 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
         let patience = Duration::from_millis(api.settings.body_ms_max);
         let bytes = read(request, api.settings.json_bytes_max, patience).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            Problem::new(StatusCode::BAD_REQUEST, "invalid-body", format!("The body is not as documented: {error}"))
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "invalid-body",
+                format!("The body is not as documented: {error}"),
+            )
         })
     }
 }

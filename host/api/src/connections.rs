@@ -122,7 +122,7 @@ pub(crate) async fn list_connectors(
     _: OfTenant<Viewer>,
 ) -> Result<axum::Json<Value>, Problem> {
     let registry = &api.shared.registry;
-    let connectors = registry.names().into_iter().filter_map(|name| registry.get(name));
+    let connectors = registry.names().filter_map(|name| registry.get(name));
     let items: Vec<Value> = connectors
         .map(|connector| {
             let operations: Vec<Value> = connector.operations().iter().map(render_operation).collect();

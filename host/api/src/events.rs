@@ -21,10 +21,11 @@ use serde_json::{Value, json};
 use crate::{
     Api,
     auth::{InScope, Viewer},
-    deliveries, runs,
+    deliveries,
     page::{self, Paged},
     params::Id,
     problem::Problem,
+    runs,
 };
 
 #[derive(Deserialize)]

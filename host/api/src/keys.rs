@@ -1,9 +1,6 @@
 //! Keys of a tenant, made by operators.
 
-use axum::{
-    extract::State,
-    http::StatusCode,
-};
+use axum::{extract::State, http::StatusCode};
 use portolan_domain::{Environment, KeyId, TenantId};
 use portolan_store::key::{Key, Role};
 use serde::Deserialize;

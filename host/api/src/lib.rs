@@ -139,4 +139,3 @@ impl Api {
             .with_state(self)
     }
 }
-

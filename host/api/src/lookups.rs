@@ -45,7 +45,8 @@ pub(crate) async fn put_rows(
         !text.is_empty() && text.chars().count() <= TEXT_CHARS_MAX && !text.chars().any(char::is_control)
     };
     if rows.len() > ROWS_MAX || !fits(&table) || !rows.keys().all(|key| fits(key)) {
-        let text = "At most 10,000 rows at once; tables and keys have 1 to 200 characters, no control characters.";
+        let text =
+            "At most 10,000 rows at once; tables and keys have 1 to 200 characters, no control characters.";
         return Err(Problem::unprocessable("invalid-rows", text));
     }
     let rows = rows.into_iter().map(|(key, value)| LookupRow { key, value }).collect();
@@ -63,7 +64,8 @@ pub(crate) async fn list_rows(
     let after = after.after.as_deref();
     let rows = api.shared.store.lookup_rows(&caller.scope, &table, after, LISTED_MAX).await?;
     let next = rows.last().filter(|_| rows.len() >= LISTED_MAX as usize).map(|row| row.key.clone());
-    let items: Vec<Value> = rows.into_iter().map(|row| json!({ "key": row.key, "value": row.value })).collect();
+    let items: Vec<Value> =
+        rows.into_iter().map(|row| json!({ "key": row.key, "value": row.value })).collect();
     Ok(axum::Json(json!({ "items": items, "next": next })))
 }
 
@@ -96,6 +98,7 @@ pub(crate) async fn list_tables(
     caller: InScope<Viewer>,
 ) -> Result<axum::Json<Value>, Problem> {
     let tables = api.shared.store.lookup_tables(&caller.scope).await?;
-    let items: Vec<Value> = tables.into_iter().map(|(name, rows)| json!({ "name": name, "rows": rows })).collect();
+    let items: Vec<Value> =
+        tables.into_iter().map(|(name, rows)| json!({ "name": name, "rows": rows })).collect();
     Ok(axum::Json(json!({ "items": items, "next": null })))
 }

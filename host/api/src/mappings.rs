@@ -137,7 +137,10 @@ fn check_kinds(kinds: &[String], served: &[String]) -> Result<(), Problem> {
     if kinds.is_empty() || kinds.len() > KINDS_MAX {
         return Err(refuse("kinds: name 1 to 100 event kinds that the module serves".to_owned()));
     }
-    match kinds.iter().find(|kind| !served.iter().any(|pattern| pattern == *kind || kind_covers(pattern, kind))) {
+    match kinds
+        .iter()
+        .find(|kind| !served.iter().any(|pattern| pattern == *kind || kind_covers(pattern, kind)))
+    {
         Some(kind) => Err(refuse(format!("kinds: the module serves {served:?}, not {kind:?}"))),
         None => Ok(()),
     }
@@ -145,8 +148,10 @@ fn check_kinds(kinds: &[String], served: &[String]) -> Result<(), Problem> {
 
 async fn check(api: &Api, mapping: &Mapping, description: &Description) -> Result<(), Problem> {
     check_settings(mapping, description)?;
-    if let Some(name) =
-        mapping.connections.keys().find(|name| description.connections.iter().all(|wanted| wanted.name != **name))
+    if let Some(name) = mapping
+        .connections
+        .keys()
+        .find(|name| description.connections.iter().all(|wanted| wanted.name != **name))
     {
         return Err(refuse(format!("connections/{name}: the module uses no connection of this name")));
     }
@@ -158,7 +163,10 @@ async fn check(api: &Api, mapping: &Mapping, description: &Description) -> Resul
         let row = api.shared.store.connection_get(&mapping.scope, id).await;
         let row = row.map_err(|_| foreign(&format!("connection as connections/{name} names")))?;
         if row.connector != wanted.connector {
-            let text = format!("connections/{name}: the module needs {}, this is {}", wanted.connector, row.connector);
+            let text = format!(
+                "connections/{name}: the module needs {}, this is {}",
+                wanted.connector, row.connector
+            );
             return Err(refuse(text));
         }
         let connector = api.shared.registry.get(&row.connector);
@@ -166,7 +174,10 @@ async fn check(api: &Api, mapping: &Mapping, description: &Description) -> Resul
             .map(|connector| connector.operations().iter().map(|operation| operation.name).collect())
             .unwrap_or_default();
         if let Some(operation) = wanted.operations.iter().find(|name| !known.contains(&name.as_str())) {
-            return Err(refuse(format!("connections/{name}: {} has no operation {operation:?}", row.connector)));
+            return Err(refuse(format!(
+                "connections/{name}: {} has no operation {operation:?}",
+                row.connector
+            )));
         }
     }
     Ok(())

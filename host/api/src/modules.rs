@@ -73,11 +73,9 @@ pub(crate) async fn get_module(
 
 fn refused(error: AdmitError) -> Problem {
     match error {
-        AdmitError::Refused(refusal) => {
-            Problem::unprocessable(refusal.code, refusal.to_string())
-                .with("message", json!(refusal.message))
-                .with("remedy", json!(refusal.remedy))
-        }
+        AdmitError::Refused(refusal) => Problem::unprocessable(refusal.code, refusal.to_string())
+            .with("message", json!(refusal.message))
+            .with("remedy", json!(refusal.remedy)),
         AdmitError::Busy => {
             let text = "Other uploads of this tenant are being compiled; try again in a moment.";
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "uploads-busy", text)

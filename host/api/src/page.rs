@@ -25,7 +25,8 @@ impl FromRequestParts<Api> for Paged {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let bad = |text: &str| Problem::new(StatusCode::BAD_REQUEST, "invalid-query", text);
-        let Query(raw) = Query::<Raw>::from_request_parts(parts, api).await.map_err(|e| bad(&e.to_string()))?;
+        let Query(raw) =
+            Query::<Raw>::from_request_parts(parts, api).await.map_err(|e| bad(&e.to_string()))?;
         let rows_max = match raw.limit {
             None => ROWS_DEFAULT,
             Some(text) => match text.parse() {
@@ -38,7 +39,12 @@ impl FromRequestParts<Api> for Paged {
 }
 
 /// A page as it is answered. `next` is what to send as `before`; null at the end.
-pub(crate) fn answer<T>(page: &Page, rows: &[T], id: impl Fn(&T) -> String, item: impl Fn(&T) -> Value) -> Value {
+pub(crate) fn answer<T>(
+    page: &Page,
+    rows: &[T],
+    id: impl Fn(&T) -> String,
+    item: impl Fn(&T) -> Value,
+) -> Value {
     let full = rows.len() >= usize::try_from(page.rows_max).unwrap_or(usize::MAX);
     let next = rows.last().filter(|_| full).map(id);
     json!({ "items": rows.iter().map(item).collect::<Vec<_>>(), "next": next })

@@ -52,7 +52,10 @@ pub async fn serve(
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Out of file descriptors, as a rule: those of ended connections come back soon.
-                tracing::warn!(error = &error as &dyn std::error::Error, "a connection could not be accepted");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a connection could not be accepted"
+                );
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }

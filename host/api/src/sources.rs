@@ -112,7 +112,8 @@ fn seal_and_check(api: &Api, mut source: Source, secrets: Vec<Secret>) -> Result
     }
     let long_enough = |secret: &Secret| secret.expose().len() >= 16;
     if secrets.is_empty() || secrets.len() > SECRETS_MAX || !secrets.iter().all(long_enough) {
-        let text = "signing_secrets: give 1 to 8 secrets of at least 16 characters (Stripe's begin with whsec_).";
+        let text =
+            "signing_secrets: give 1 to 8 secrets of at least 16 characters (Stripe's begin with whsec_).";
         return Err(Problem::unprocessable("invalid-source", text));
     }
     let named = secrets.into_iter().enumerate().map(|(n, secret)| (format!("signing_secret.{n}"), secret));

@@ -36,7 +36,10 @@ pub(crate) async fn create_tenant(
     let key_id = key.id.clone();
     api.shared.store.key_create(key).await?;
     if let Some(answer) = answer.as_object_mut() {
-        answer.insert("key".to_owned(), json!({ "id": key_id, "role": "tenant-admin", "secret": secret.expose() }));
+        answer.insert(
+            "key".to_owned(),
+            json!({ "id": key_id, "role": "tenant-admin", "secret": secret.expose() }),
+        );
     }
     Ok((StatusCode::CREATED, axum::Json(answer)))
 }

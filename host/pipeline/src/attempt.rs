@@ -49,7 +49,12 @@ pub async fn attempt(shared: &Shared, claim: &DeliveryClaim) -> Attempted {
                 Unusable::Store(portolan_store::StoreError::Unavailable(error)) => {
                     CallFailure::retryable("store-unavailable", error.to_string())
                 }
-                error => CallFailure::permanent("connection-unusable", error.to_string()),
+                error @ (Unusable::Store(_)
+                | Unusable::Sealed(_)
+                | Unusable::Config(_)
+                | Unusable::UnknownConnector(_)) => {
+                    CallFailure::permanent("connection-unusable", error.to_string())
+                }
             };
             return Attempted { end: failed(shared, claim, None, failure), sent: None, connector: "none" };
         }
@@ -86,7 +91,9 @@ async fn ask_and_send(shared: &Shared, claim: &DeliveryClaim, opened: &Opened, b
         timeout: opened.connection.timeout(),
         now_seconds: now.as_seconds(),
     };
-    if let Some(check) = claim.unless.as_ref().filter(|check| claim.in_doubt || check.when == CheckTime::Always) {
+    if let Some(check) =
+        claim.unless.as_ref().filter(|check| claim.in_doubt || check.when == CheckTime::Always)
+    {
         match ask(claim, opened, check, &context).await {
             Ok(Some(answer)) => return delivered(claim, answer, true),
             Ok(None) => {}
@@ -113,7 +120,9 @@ fn needs_person(rule: InDoubt, check: Option<&ExistenceCheck>) -> bool {
 fn settled_at(claim: &DeliveryClaim, rule: InDoubt, opened: &Opened) -> Option<Timestamp> {
     match rule {
         InDoubt::SameKeyAgain => None,
-        InDoubt::Ask | InDoubt::AskPerson => claim.doubt_since.map(|since| since.plus(opened.connection.settle())),
+        InDoubt::Ask | InDoubt::AskPerson => {
+            claim.doubt_since.map(|since| since.plus(opened.connection.settle()))
+        }
     }
 }
 
@@ -147,7 +156,9 @@ fn unasked(shared: &Shared, claim: &DeliveryClaim, opened: &Opened, failure: Cal
         CallFailure::Ambiguous { problem } => {
             failed(shared, claim, Some(opened), CallFailure::Retryable { problem, after_ms: None })
         }
-        failure => failed(shared, claim, Some(opened), failure),
+        failure @ (CallFailure::Permanent { .. }
+        | CallFailure::Retryable { .. }
+        | CallFailure::Unauthorized { .. }) => failed(shared, claim, Some(opened), failure),
     }
 }
 
@@ -162,7 +173,12 @@ fn delivered(claim: &DeliveryClaim, response: Value, adopted: bool) -> DeliveryE
     DeliveryEnd::Delivered { references: references.collect(), response, adopted }
 }
 
-fn failed(shared: &Shared, claim: &DeliveryClaim, opened: Option<&Opened>, failure: CallFailure) -> DeliveryEnd {
+fn failed(
+    shared: &Shared,
+    claim: &DeliveryClaim,
+    opened: Option<&Opened>,
+    failure: CallFailure,
+) -> DeliveryEnd {
     match &failure {
         CallFailure::Permanent { .. } => dead(shared, claim, failure),
         CallFailure::Unauthorized { problem } => {
@@ -173,14 +189,16 @@ fn failed(shared: &Shared, claim: &DeliveryClaim, opened: Option<&Opened>, failu
             let after = failure.after().unwrap_or_default();
             retry(shared, claim, failure, after, None)
         }
-        CallFailure::Ambiguous { .. } => match opened.map(|opened| opened.connection.in_doubt(&claim.operation)) {
-            Some(InDoubt::SameKeyAgain) => retry(shared, claim, failure, Duration::ZERO, None),
-            Some(InDoubt::Ask) if claim.unless.is_some() => {
-                let settle = opened.map(|opened| opened.connection.settle()).unwrap_or_default();
-                retry(shared, claim, failure, settle, None)
+        CallFailure::Ambiguous { .. } => {
+            match opened.map(|opened| opened.connection.in_doubt(&claim.operation)) {
+                Some(InDoubt::SameKeyAgain) => retry(shared, claim, failure, Duration::ZERO, None),
+                Some(InDoubt::Ask) if claim.unless.is_some() => {
+                    let settle = opened.map(|opened| opened.connection.settle()).unwrap_or_default();
+                    retry(shared, claim, failure, settle, None)
+                }
+                _ => in_doubt(shared, claim, failure),
             }
-            _ => in_doubt(shared, claim, failure),
-        },
+        }
     }
 }
 
@@ -196,7 +214,11 @@ fn retry(
     let policy = shared.settings.delivery_retry;
     let Some(pause) = policy.delay(claim.attempts_since_redrive, rand::random()) else {
         let ambiguous = matches!(failure, CallFailure::Ambiguous { .. });
-        return if ambiguous || claim.in_doubt { in_doubt(shared, claim, failure) } else { dead(shared, claim, failure) };
+        return if ambiguous || claim.in_doubt {
+            in_doubt(shared, claim, failure)
+        } else {
+            dead(shared, claim, failure)
+        };
     };
     let due_at = shared.clock.now().plus(pause.max(least));
     let alerts = refused.map(|problem| refused_alert(shared, claim, problem)).into_iter().collect();
@@ -218,7 +240,10 @@ fn in_doubt(shared: &Shared, claim: &DeliveryClaim, failure: CallFailure) -> Del
     let alert = NewAlert {
         severity: Severity::Critical,
         code: "delivery-in-doubt".to_owned(),
-        title: format!("it is not known whether {} through {} was carried out", claim.operation, claim.connection),
+        title: format!(
+            "it is not known whether {} through {} was carried out",
+            claim.operation, claim.connection
+        ),
         ..alert(shared, claim, failure.problem())
     };
     DeliveryEnd::InDoubt { failure, alerts: vec![alert] }

@@ -63,7 +63,12 @@ pub struct Connections {
 impl Connections {
     /// Keeps none yet.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, registry: Arc<Registry>, vault: Arc<Vault>, outbound: Outbound) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        registry: Arc<Registry>,
+        vault: Arc<Vault>,
+        outbound: Outbound,
+    ) -> Self {
         Self { store, registry, vault, outbound, kept: RwLock::default() }
     }
 

@@ -104,9 +104,8 @@ impl Work for Deliverer {
         self.log(&claim, &attempted, took);
         let Attempted { end, sent, .. } = attempted;
         let now = self.shared.clock.now();
-        let finish = || {
-            self.shared.store.delivery_finish(&claim.id, &claim.lease, sent.clone(), end.clone(), now)
-        };
+        let finish =
+            || self.shared.store.delivery_finish(&claim.id, &claim.lease, sent.clone(), end.clone(), now);
         match work::store_end(finish).await {
             Ok(Finish::Done) => {}
             Ok(Finish::LeaseLost) => {

@@ -59,8 +59,11 @@ pub enum ModuleError {
 #[async_trait]
 pub trait Engine: Send + Sync + std::fmt::Debug {
     /// What a module declared when it was uploaded.
-    async fn description(&self, tenant: &TenantId, module: &ModuleDigest)
-    -> Result<std::sync::Arc<Description>, ModuleError>;
+    async fn description(
+        &self,
+        tenant: &TenantId,
+        module: &ModuleDigest,
+    ) -> Result<std::sync::Arc<Description>, ModuleError>;
 
     /// Calls `transform` in a fresh sandbox.
     async fn transform(

@@ -49,7 +49,10 @@ fn check(shared: &Shared, description: &Description, known: &[Fact], needs: &[Ne
     }
     let max = shared.settings.needs_max;
     if needs.len() > max {
-        return Err(NoFacts::Nonsense(format!("the module has {} needs at once, at most {max} are allowed", needs.len())));
+        return Err(NoFacts::Nonsense(format!(
+            "the module has {} needs at once, at most {max} are allowed",
+            needs.len()
+        )));
     }
     for (index, need) in needs.iter().enumerate() {
         check_need(need, description).map_err(NoFacts::Nonsense)?;
@@ -62,12 +65,19 @@ fn check(shared: &Shared, description: &Description, known: &[Fact], needs: &[Ne
     Ok(())
 }
 
-async fn answer(shared: &Shared, claim: &RunClaim, mapping: &Mapping, need: &Need) -> Result<Answer, CallFailure> {
+async fn answer(
+    shared: &Shared,
+    claim: &RunClaim,
+    mapping: &Mapping,
+    need: &Need,
+) -> Result<Answer, CallFailure> {
     let scope = &claim.event.scope;
-    let unavailable = |error: portolan_store::StoreError| CallFailure::retryable("store-unavailable", error.to_string());
+    let unavailable =
+        |error: portolan_store::StoreError| CallFailure::retryable("store-unavailable", error.to_string());
     match need {
         Need::Lookup(lookup) => {
-            let value = shared.store.lookup_get(scope, &lookup.table, &lookup.key).await.map_err(unavailable)?;
+            let value =
+                shared.store.lookup_get(scope, &lookup.table, &lookup.key).await.map_err(unavailable)?;
             Ok(value.map_or(Answer::Absent, Answer::Found))
         }
         Need::Reference(key) => {
@@ -85,19 +95,25 @@ async fn ask(
     mapping: &Mapping,
     query: &Query,
 ) -> Result<Answer, CallFailure> {
-    let failed = |code: &str, message: String| {
-        Ok(Answer::Failed(Problem { code: code.to_owned(), message }))
-    };
+    let failed = |code: &str, message: String| Ok(Answer::Failed(Problem { code: code.to_owned(), message }));
     let Some(id) = mapping.connections.get(&query.connection) else {
-        return failed("connection-unbound", format!("the mapping binds no connection {:?}", query.connection));
+        return failed(
+            "connection-unbound",
+            format!("the mapping binds no connection {:?}", query.connection),
+        );
     };
     let opened = match shared.connections.open(scope, id).await {
         Ok(opened) => opened,
-        Err(Unusable::Store(error)) => return Err(CallFailure::retryable("store-unavailable", error.to_string())),
+        Err(Unusable::Store(error)) => {
+            return Err(CallFailure::retryable("store-unavailable", error.to_string()));
+        }
         Err(error) => return Err(CallFailure::retryable("connection-unusable", error.to_string())),
     };
     if opened.effect(&query.operation) != Some(Effect::Read) {
-        return failed("operation-unknown", format!("{} has no read {:?}", opened.connector, query.operation));
+        return failed(
+            "operation-unknown",
+            format!("{} has no read {:?}", opened.connector, query.operation),
+        );
     }
     let context = CallContext {
         call_id: claim.id.as_str().to_owned(),

@@ -130,7 +130,8 @@ impl Shared {
         settings: PipelineSettings,
     ) -> Self {
         let registry = Arc::new(Registry::standard());
-        let connections = connections::Connections::new(store.clone(), registry.clone(), vault.clone(), outbound);
+        let connections =
+            connections::Connections::new(store.clone(), registry.clone(), vault.clone(), outbound);
         let owner = portolan_domain::RunId::generate(clock.now()).as_str().replace("run_", "host_");
         Self {
             routes: Arc::new(routes::Routes::new(store.clone(), vault, clock.clone())),

@@ -72,7 +72,9 @@ impl Mapper {
             Err(StoreError::NotFound) => {
                 return self.dead(claim, "mapping-gone", "the mapping no longer exists".to_owned());
             }
-            Err(error) => return self.later(claim, &CallFailure::retryable("store-unavailable", error.to_string())),
+            Err(error) => {
+                return self.later(claim, &CallFailure::retryable("store-unavailable", error.to_string()));
+            }
         };
         execution.module = Some(mapping.module.clone());
         let Ok(payload) = std::str::from_utf8(&claim.event.payload) else {
@@ -171,7 +173,8 @@ impl Mapper {
         if age > Duration::from_millis(self.shared.settings.deferral_ms_max) {
             return self.dead(claim, "deferred-too-long", format!("still waiting: {}", deferral.reason));
         }
-        let policy = portolan_domain::retry::RetryPolicy { attempts_max: u32::MAX, ..self.shared.settings.run_retry };
+        let policy =
+            portolan_domain::retry::RetryPolicy { attempts_max: u32::MAX, ..self.shared.settings.run_retry };
         let pause = policy.delay(claim.attempt, rand::random()).unwrap_or_default();
         let due_at = now.plus(pause).max(deferral.not_before.unwrap_or(now));
         RunEnd::Deferred { due_at, reason: reason("deferred", &deferral.reason) }
@@ -180,7 +183,11 @@ impl Mapper {
     fn later(&self, claim: &RunClaim, failure: &CallFailure) -> RunEnd {
         let Some(pause) = self.shared.settings.run_retry.delay(claim.attempt, rand::random()) else {
             let problem = failure.problem();
-            return self.dead(claim, &problem.code, format!("given up after {} tries: {}", claim.attempt, problem.message));
+            return self.dead(
+                claim,
+                &problem.code,
+                format!("given up after {} tries: {}", claim.attempt, problem.message),
+            );
         };
         let pause = pause.max(failure.after().unwrap_or_default());
         RunEnd::Retried { due_at: self.shared.clock.now().plus(pause), reason: facts::reason(failure) }
@@ -278,9 +285,8 @@ impl Work for Mapper {
             cost: execution.cost.to_json(),
         };
         let now = self.shared.clock.now();
-        let finish = || {
-            self.shared.store.run_finish(&claim.id, &claim.lease, record.clone(), end.clone(), now)
-        };
+        let finish =
+            || self.shared.store.run_finish(&claim.id, &claim.lease, record.clone(), end.clone(), now);
         match work::store_end(finish).await {
             Ok(Finish::Done) if planned => self.shared.deliveries_due.ring(),
             Ok(Finish::Done) => {}

@@ -34,9 +34,10 @@ pub fn to_run_end(
     let ordering_key = plan.ordering_key.or_else(|| event.object_id.clone());
     let mut deliveries = Vec::with_capacity(plan.deliveries.len());
     for planned in plan.deliveries {
-        let connection = mapping.connections.get(&planned.connection).ok_or_else(|| {
-            BadPlan(format!("the mapping binds no connection {:?}", planned.connection))
-        })?;
+        let connection = mapping
+            .connections
+            .get(&planned.connection)
+            .ok_or_else(|| BadPlan(format!("the mapping binds no connection {:?}", planned.connection)))?;
         deliveries.push(NewDelivery {
             id: DeliveryId::generate(now),
             call_id: call_id(event, mapping, &planned.key),

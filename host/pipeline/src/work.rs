@@ -94,8 +94,12 @@ pub(crate) async fn store_end<T, F>(store: impl Fn() -> F) -> Result<T, StoreErr
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    const PAUSES: [Duration; 4] =
-        [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(5)];
+    const PAUSES: [Duration; 4] = [
+        Duration::from_millis(50),
+        Duration::from_millis(250),
+        Duration::from_secs(1),
+        Duration::from_secs(5),
+    ];
     for pause in PAUSES {
         match store().await {
             Err(StoreError::Unavailable(error)) => {

@@ -2,16 +2,18 @@
 //! processes of their own, three tenants are set up through the public API, and more than 30 signed webhooks
 //! go in. What comes out is read from the API and judged by the stand-ins' own ledgers.
 
+#![allow(clippy::indexing_slicing, reason = "a JSON value answers null for what it does not have")]
+
 mod judge;
 mod play;
 mod print;
-mod tenants;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use portolan::stage::{Host, StandIn, System};
+use portolan::stage::{Host, StandIn, System, Tenant, TenantSetup};
+use portolan_simulators::story::demo_catalogue;
 
 /// `portolan demo`
 #[derive(Args)]
@@ -80,7 +82,7 @@ async fn demo(args: DemoArgs) -> anyhow::Result<bool> {
     print::progress("Starting a host and stand-ins for Stripe, SAP ECC, Epicor and Sage Pro …");
     let cast = start(&args, &kept).await?;
     print::progress("Setting up three tenants through the API: connections, tables, modules, mappings …");
-    let tenants = tenants::set_up(&cast, &args.components).await?;
+    let tenants = set_up(&cast, &args.components).await?;
     let mut printer = print::Printer::new(args.output);
     let ends = play::play(&cast, &tenants, args.seed, &mut printer).await?;
     let findings = judge::judge(&cast, &ends).await?;
@@ -95,6 +97,18 @@ async fn demo(args: DemoArgs) -> anyhow::Result<bool> {
         std::fs::remove_dir_all(&kept)?;
     }
     Ok(good)
+}
+
+/// Makes the tenants, and gives Stripe's stand-in the products and customers that they share.
+async fn set_up(cast: &Cast, components: &std::path::Path) -> anyhow::Result<Vec<Tenant>> {
+    cast.stripe.seed(&demo_catalogue()).await?;
+    let mut tenants = Vec::new();
+    for erp in [&cast.sap, &cast.epicor, &cast.sage] {
+        let setup = TenantSetup::standard(erp, &cast.stripe, components)?;
+        let made = Tenant::set_up(&cast.host.operator, &setup).await;
+        tenants.push(made.with_context(|| format!("setting up the tenant {}", setup.name))?);
+    }
+    Ok(tenants)
 }
 
 async fn start(args: &DemoArgs, folder: &std::path::Path) -> anyhow::Result<Cast> {

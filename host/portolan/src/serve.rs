@@ -54,7 +54,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let pipeline = Pipeline::start(shared.clone(), engine).await?;
     let router = Api::new(shared, sandbox, vault, metrics, api_settings(&settings)).router();
     let (stop, stopped) = watch::channel(false);
-    let server = tokio::spawn(portolan_api::server::serve(listener, router, server_settings(&settings), stopped));
+    let server =
+        tokio::spawn(portolan_api::server::serve(listener, router, server_settings(&settings), stopped));
     announce(&address.to_string(), operator_key.as_ref())?;
     asked_to_stop().await?;
     tracing::info!("stopping: nothing new is taken in, what is under way may end");
@@ -122,7 +123,8 @@ fn sandbox_settings(settings: &Settings, master_key: &[u8; 32]) -> anyhow::Resul
     let program = std::env::current_exe().context("finding this program, which also compiles modules")?;
     let compiler = CompilerCommand { program, args: vec!["compile-module".into()] };
     // A key of its own for each purpose, all from one secret that the operator keeps.
-    let cache_key = Sha256::new().chain_update(b"portolan compiled modules").chain_update(master_key).finalize();
+    let cache_key =
+        Sha256::new().chain_update(b"portolan compiled modules").chain_update(master_key).finalize();
     let compiled_dir: PathBuf = settings.data_dir.join("compiled");
     let mut sandbox = SandboxSettings::new(compiled_dir, Secret::new(hex::encode(cache_key)), compiler);
     if settings.sandbox.guest_threads > 0 {
@@ -134,7 +136,8 @@ fn sandbox_settings(settings: &Settings, master_key: &[u8; 32]) -> anyhow::Resul
 fn outbound_policy(settings: &Settings) -> anyhow::Result<OutboundPolicy> {
     let outbound = &settings.outbound;
     let read = |path: &PathBuf| std::fs::read_to_string(path).with_context(|| path.display().to_string());
-    let allow = outbound.allow.iter().map(|text| text.parse().with_context(|| format!("outbound.allow: {text}")));
+    let allow =
+        outbound.allow.iter().map(|text| text.parse().with_context(|| format!("outbound.allow: {text}")));
     Ok(OutboundPolicy {
         allow_loopback: outbound.allow_loopback,
         allow_private: outbound.allow_private,

@@ -181,7 +181,10 @@ impl SettingsArgs {
 
 /// The file's settings with those of the environment put over them: `PORTOLAN_LOG__FORMAT=json` is
 /// `log.format`.
-fn combine(file: Option<&str>, environment: impl Iterator<Item = (String, String)>) -> anyhow::Result<Settings> {
+fn combine(
+    file: Option<&str>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> anyhow::Result<Settings> {
     let mut table: toml::Table = file.unwrap_or_default().parse().context("portolan.toml")?;
     for (name, value) in environment {
         let path = name.strip_prefix(PREFIX).unwrap_or(&name).to_lowercase();
@@ -222,7 +225,8 @@ mod tests {
         assert_eq!(settings.log, Log { format: LogFormat::Json, filter: "debug".to_owned() });
         assert!(settings.outbound.allow_loopback);
         assert_eq!(settings.data_dir, PathBuf::from("portolan-data"));
-        let settings = read("", &[("PORTOLAN_LISTEN", "127.0.0.1:0"), ("PORTOLAN_DATA_DIR", "/tmp/x")]).unwrap();
+        let settings =
+            read("", &[("PORTOLAN_LISTEN", "127.0.0.1:0"), ("PORTOLAN_DATA_DIR", "/tmp/x")]).unwrap();
         assert_eq!(settings.listen.port(), 0);
     }
 

@@ -2,9 +2,12 @@
 //! signals, HTTP and what it prints. The demo plays on this stage, and so do the black-box tests; a host that
 //! serves uses nothing of it.
 
+#![allow(clippy::indexing_slicing, reason = "a JSON value answers null for what it does not have")]
+
 mod client;
 mod host;
 mod process;
+mod setups;
 mod stand_in;
 mod tenant;
 mod webhook;
@@ -12,6 +15,7 @@ mod webhook;
 pub use client::{Client, Refused};
 pub use host::Host;
 pub use process::Process;
+pub use setups::component;
 pub use stand_in::{LedgerEntry, StandIn, System};
 pub use tenant::{Address, Tenant, TenantSetup};
 pub use webhook::{sign, signed_headers};

@@ -74,7 +74,9 @@ impl Engine for SandboxEngine {
 fn absent(error: StoreError, module: &ModuleDigest) -> ModuleError {
     match error {
         StoreError::NotFound => ModuleError::Unknown(module.clone()),
-        error => ModuleError::Unavailable(Box::new(error)),
+        error @ (StoreError::Conflict(_) | StoreError::Unavailable(_) | StoreError::Corrupt { .. }) => {
+            ModuleError::Unavailable(Box::new(error))
+        }
     }
 }
 

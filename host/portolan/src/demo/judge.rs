@@ -19,10 +19,12 @@ const KINDS: [&[&str]; 3] = [
 pub(crate) async fn judge(cast: &Cast, ends: &[End]) -> anyhow::Result<Vec<String>> {
     let mut findings = Vec::new();
     for end in ends.iter().filter(|end| end.outcome != end.expected) {
-        findings.push(format!("{} ({}): {} instead of {}", end.charge.id, end.note, end.outcome, end.expected));
+        findings
+            .push(format!("{} ({}): {} instead of {}", end.charge.id, end.note, end.outcome, end.expected));
     }
     for (index, stand_in) in [&cast.sap, &cast.epicor, &cast.sage].into_iter().enumerate() {
-        let charged: Vec<&End> = ends.iter().filter(|end| end.tenant == index && end.expected == "delivered").collect();
+        let charged: Vec<&End> =
+            ends.iter().filter(|end| end.tenant == index && end.expected == "delivered").collect();
         for kind in KINDS.get(index).copied().unwrap_or_default() {
             check_kind(stand_in, kind, &charged, &mut findings).await?;
         }
@@ -30,7 +32,12 @@ pub(crate) async fn judge(cast: &Cast, ends: &[End]) -> anyhow::Result<Vec<Strin
     Ok(findings)
 }
 
-async fn check_kind(stand_in: &StandIn, kind: &str, charged: &[&End], findings: &mut Vec<String>) -> anyhow::Result<()> {
+async fn check_kind(
+    stand_in: &StandIn,
+    kind: &str,
+    charged: &[&End],
+    findings: &mut Vec<String>,
+) -> anyhow::Result<()> {
     let system = stand_in.system.name();
     let entries = stand_in.ledger(kind).await?;
     let mut by_key: BTreeMap<&str, Vec<&LedgerEntry>> = BTreeMap::new();
@@ -41,7 +48,11 @@ async fn check_kind(stand_in: &StandIn, kind: &str, charged: &[&End], findings: 
         findings.push(format!("{system} has {} documents of kind {kind} for {key}", entries.len()));
     }
     if by_key.len() != charged.len() {
-        findings.push(format!("{system} has {} documents of kind {kind} for {} charges", by_key.len(), charged.len()));
+        findings.push(format!(
+            "{system} has {} documents of kind {kind} for {} charges",
+            by_key.len(),
+            charged.len()
+        ));
     }
     let mut expected: BTreeMap<&str, Decimal> = BTreeMap::new();
     for end in charged {

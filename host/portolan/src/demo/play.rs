@@ -198,6 +198,7 @@ fn documents(story: &Value) -> Vec<(String, String)> {
 fn milliseconds(story: &Value) -> Option<i64> {
     let at = |value: &Value| value.as_str()?.parse::<Timestamp>().ok().map(Timestamp::as_millisecond);
     let received = at(&story["received_at"])?;
-    let attempts = deliveries(story).flat_map(|delivery| delivery["attempts"].as_array().into_iter().flatten());
+    let attempts =
+        deliveries(story).flat_map(|delivery| delivery["attempts"].as_array().into_iter().flatten());
     attempts.filter_map(|attempt| at(&attempt["finished_at"])).max().map(|last| last - received)
 }

@@ -72,7 +72,8 @@ fn facts(cast: &Cast, tenants: &[Tenant], ends: &[End], findings: &[String]) -> 
     let events: Vec<Value> = ends
         .iter()
         .map(|end| {
-            let documents = end.documents.iter().map(|(kind, number)| json!({ "kind": kind, "number": number }));
+            let documents =
+                end.documents.iter().map(|(kind, number)| json!({ "kind": kind, "number": number }));
             json!({
                 "event": end.event,
                 "tenant": tenants.get(end.tenant).map(|tenant| tenant.name.clone()),

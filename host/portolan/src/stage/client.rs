@@ -36,7 +36,10 @@ impl Client {
     pub fn new(base: &str, key: Option<&str>) -> anyhow::Result<Self> {
         // Only the first call in a process installs it; the others find it there.
         drop(rustls::crypto::ring::default_provider().install_default());
-        #[expect(clippy::disallowed_methods, reason = "a client of the host, not the host: it opens the user's own addresses")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a client of the host, not the host: it opens the user's own addresses"
+        )]
         let http = reqwest::Client::builder().timeout(Duration::from_secs(120)).no_proxy().build()?;
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key: key.map(str::to_owned) })
     }
@@ -98,7 +101,11 @@ impl Client {
         let status = response.status();
         let bytes = response.bytes().await?;
         let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
-        let answer = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_else(|_| text()) };
+        let answer = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap_or_else(|_| text())
+        };
         Ok((status, answer))
     }
 

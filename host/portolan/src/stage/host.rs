@@ -24,7 +24,12 @@ impl Host {
     ///
     /// # Errors
     /// When it does not start.
-    pub async fn start(program: &Path, data_dir: &Path, listen: &str, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+    pub async fn start(
+        program: &Path,
+        data_dir: &Path,
+        listen: &str,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(data_dir)?;
         // An empty file keeps it from reading the portolan.toml of the folder we happen to be in.
         let config = data_dir.join("portolan.toml");
@@ -40,9 +45,12 @@ impl Host {
             ],
             log: Some(data_dir.join("host.log")),
         };
-        start.environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        start
+            .environment
+            .extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let process = Process::start(&start).await?;
-        let address = process.ready["listening"].as_str().context("it does not say where it listens")?.to_owned();
+        let address =
+            process.ready["listening"].as_str().context("it does not say where it listens")?.to_owned();
         let key = process.ready["operator_key"].as_str().context("it does not show the operator's key")?;
         let operator = Client::new(&address, Some(key))?;
         // Whatever address it got, it keeps: senders and keys stay valid over a restart.

@@ -40,7 +40,12 @@ impl StandIn {
     ///
     /// # Errors
     /// When it does not start.
-    pub async fn start(program: &Path, folder: &Path, system: System, world: Option<&Value>) -> anyhow::Result<Self> {
+    pub async fn start(
+        program: &Path,
+        folder: &Path,
+        system: System,
+        world: Option<&Value>,
+    ) -> anyhow::Result<Self> {
         let name = system.name();
         let mut args = vec!["simulate".to_owned(), name.to_owned(), "--ledger".to_owned()];
         args.push(folder.join(format!("{name}.ledger")).display().to_string());
@@ -105,6 +110,14 @@ impl StandIn {
     /// When it does not take the fault.
     pub async fn fault(&self, fault: &Value) -> anyhow::Result<()> {
         self.client.post("/_simulator/faults", fault).await.map(drop)
+    }
+
+    /// The faults that it has not had occasion for yet.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn faults(&self) -> anyhow::Result<Value> {
+        self.client.get("/_simulator/faults").await
     }
 
     /// How many calls of each operation it has received.

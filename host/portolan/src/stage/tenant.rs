@@ -59,7 +59,8 @@ impl Tenant {
         for (name, connection) in &setup.connections {
             let mut connection = connection.clone();
             connection["name"] = json!(name);
-            connections[name] = client.post(&format!("{ENVIRONMENT}/connections"), &connection).await?["id"].clone();
+            connections[name] =
+                client.post(&format!("{ENVIRONMENT}/connections"), &connection).await?["id"].clone();
         }
         for (table, rows) in &setup.tables {
             let path = format!("{ENVIRONMENT}/lookup-tables/{table}/rows");
@@ -97,7 +98,9 @@ impl Tenant {
         let body = Some(("application/wasm", module));
         let (status, answer) = client.exchange(Method::POST, path, body, &[]).await?;
         if !status.is_success() {
-            return Err(super::Refused { method: Method::POST, path: path.to_owned(), status, body: answer }.into());
+            return Err(
+                super::Refused { method: Method::POST, path: path.to_owned(), status, body: answer }.into()
+            );
         }
         Ok(answer)
     }

@@ -1,36 +1,39 @@
-//! The demo's three tenants, one for each ERP, as a customer would set them up.
+//! Three tenants, one for each ERP in its standard world, as a customer would set them up.
 
 use std::path::Path;
 
-use anyhow::Context;
-use portolan::stage::{StandIn, Tenant, TenantSetup};
-use portolan_simulators::story::{CUSTOMERS, PRODUCTS, StoryCustomer, StoryProduct, demo_catalogue};
+use anyhow::{Context, bail};
+use portolan_simulators::story::{CUSTOMERS, PRODUCTS, StoryCustomer, StoryProduct};
 use serde_json::{Map, Value, json};
 
-use super::Cast;
+use super::{StandIn, System, TenantSetup};
 
-/// Makes the tenants, and gives Stripe's stand-in the products and customers that they share.
-pub(crate) async fn set_up(cast: &Cast, components: &Path) -> anyhow::Result<Vec<Tenant>> {
-    cast.stripe.seed(&demo_catalogue()).await?;
-    let mut tenants = Vec::new();
-    for setup in [sap(cast, components)?, epicor(cast, components)?, sage(cast, components)?] {
-        let made = Tenant::set_up(&cast.host.operator, &setup).await;
-        tenants.push(made.with_context(|| format!("setting up the tenant {}", setup.name))?);
+impl TenantSetup {
+    /// A tenant of this ERP, with the mapping from `components` (`stripe-to-epicor.wasm` …).
+    ///
+    /// # Errors
+    /// When the mapping is not there, or the stand-in is no ERP.
+    pub fn standard(erp: &StandIn, stripe: &StandIn, components: &Path) -> anyhow::Result<Self> {
+        match erp.system {
+            System::SapEcc => sap(erp, stripe, components),
+            System::Epicor => epicor(erp, stripe, components),
+            System::SagePro => sage(erp, stripe, components),
+            System::Stripe => bail!("Stripe is no ERP"),
+        }
     }
-    Ok(tenants)
 }
 
-fn sap(cast: &Cast, components: &Path) -> anyhow::Result<TenantSetup> {
+fn sap(erp: &StandIn, stripe: &StandIn, components: &Path) -> anyhow::Result<TenantSetup> {
     Ok(TenantSetup {
         name: "Northwind (SAP ECC)".to_owned(),
         module: component(components, "stripe-to-sap-ecc")?,
         connections: vec![
-            ("stripe".to_owned(), stripe(&cast.stripe)),
+            ("stripe".to_owned(), read_stripe(stripe)),
             (
                 "erp".to_owned(),
                 json!({
                     "connector": "sap-ecc",
-                    "settings": { "base_url": cast.sap.url(), "client": "100", "settle_ms": 500 },
+                    "settings": { "base_url": erp.url(), "client": "100", "settle_ms": 500 },
                     "secrets": { "user": "STRIPE_IF", "password": "Portolan-100" },
                 }),
             ),
@@ -53,18 +56,18 @@ fn sap(cast: &Cast, components: &Path) -> anyhow::Result<TenantSetup> {
     })
 }
 
-fn epicor(cast: &Cast, components: &Path) -> anyhow::Result<TenantSetup> {
+fn epicor(erp: &StandIn, stripe: &StandIn, components: &Path) -> anyhow::Result<TenantSetup> {
     Ok(TenantSetup {
         name: "Contoso (Epicor)".to_owned(),
         module: component(components, "stripe-to-epicor")?,
         connections: vec![
-            ("stripe".to_owned(), stripe(&cast.stripe)),
+            ("stripe".to_owned(), read_stripe(stripe)),
             (
                 "erp".to_owned(),
                 json!({
                     "connector": "epicor",
                     "settings": {
-                        "base_url": format!("{}/ERP", cast.epicor.url()),
+                        "base_url": format!("{}/ERP", erp.url()),
                         "company": "EPIC06",
                         "settle_ms": 500,
                     },
@@ -84,17 +87,17 @@ fn epicor(cast: &Cast, components: &Path) -> anyhow::Result<TenantSetup> {
     })
 }
 
-fn sage(cast: &Cast, components: &Path) -> anyhow::Result<TenantSetup> {
+fn sage(erp: &StandIn, stripe: &StandIn, components: &Path) -> anyhow::Result<TenantSetup> {
     Ok(TenantSetup {
         name: "Fabrikam (Sage Pro)".to_owned(),
         module: component(components, "stripe-to-sage-pro")?,
         connections: vec![
-            ("stripe".to_owned(), stripe(&cast.stripe)),
+            ("stripe".to_owned(), read_stripe(stripe)),
             (
                 "erp".to_owned(),
                 json!({
                     "connector": "sage-pro",
-                    "settings": { "base_url": cast.sage.url(), "company": "01" },
+                    "settings": { "base_url": erp.url(), "company": "01" },
                     "secrets": { "api_key": "sage-key" },
                 }),
             ),
@@ -112,7 +115,7 @@ fn sage(cast: &Cast, components: &Path) -> anyhow::Result<TenantSetup> {
     })
 }
 
-fn stripe(stand_in: &StandIn) -> Value {
+fn read_stripe(stand_in: &StandIn) -> Value {
     json!({
         "connector": "stripe",
         "settings": { "base_url": stand_in.url() },
@@ -120,13 +123,19 @@ fn stripe(stand_in: &StandIn) -> Value {
     })
 }
 
-fn component(components: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
+/// A compiled guest.
+///
+/// # Errors
+/// When it is not there: `cargo xtask guests` makes it.
+pub fn component(components: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
     let path = components.join(format!("{name}.wasm"));
     std::fs::read(&path).with_context(|| format!("{}: run `cargo xtask guests`", path.display()))
 }
 
 fn products(number: impl Fn(&StoryProduct) -> &'static str) -> Value {
-    Value::Object(PRODUCTS.iter().map(|product| (product.id.to_owned(), json!(number(product)))).collect::<Map<_, _>>())
+    Value::Object(
+        PRODUCTS.iter().map(|product| (product.id.to_owned(), json!(number(product)))).collect::<Map<_, _>>(),
+    )
 }
 
 fn customers(number: impl Fn(&StoryCustomer) -> &'static str) -> Value {

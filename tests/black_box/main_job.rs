@@ -1,0 +1,26 @@
+//! What a newcomer sees first: the demo, to its end.
+
+use std::process::Command;
+
+use portolan_tests::{components, portolan};
+use serde_json::Value;
+
+#[test]
+fn every_charge_becomes_its_documents_once_in_all_three_systems() {
+    let output = Command::new(portolan())
+        .args(["demo", "--exit", "--output", "json", "--seed", "23", "--components"])
+        .arg(components())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    let facts: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON\n{told}"));
+    assert_eq!(facts["findings"], serde_json::json!([]), "{told}");
+    assert!(output.status.success(), "{told}");
+    let events = facts["events"].as_array().unwrap();
+    let count = |outcome: &str| events.iter().filter(|event| event["outcome"] == outcome).count();
+    assert!(count("delivered") >= 30, "{} delivered", count("delivered"));
+    assert!(count("repeat") >= 1 && count("refused") >= 1);
+    for currency in ["USD", "EUR", "JPY", "KWD"] {
+        assert!(events.iter().any(|event| event["currency"] == currency));
+    }
+}
