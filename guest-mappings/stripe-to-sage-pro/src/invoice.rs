@@ -34,7 +34,7 @@ pub(crate) fn delivery(sale: &Sale) -> Result<Delivery, Stop> {
         (
             "Payment",
             json!({
-                "Method": Field::new("Method", 20).required(&sale.settings.payment_method)?,
+                "Method": Field::new("Method", 10).required(&sale.settings.payment_method)?,
                 "Amount": amount.to_string(),
                 "Reference": charge,
                 "Date": date,
