@@ -136,13 +136,18 @@ struct Accepting {
 
 async fn accept(mut listener: TcpListener, address: SocketAddr, mut accepting: Accepting) {
     let mut connections = JoinSet::new();
+    // Tells connections to finish what they are at and close.
+    let (drain, _) = watch::channel(());
     loop {
         tokio::select! {
             _ = accepting.stopped.changed() => break,
             Some(ms) = accepting.refusals.recv() => {
                 drop(listener);
-                connections.abort_all();
-                tokio::time::sleep(Duration::from_millis(ms)).await;
+                drain.send_replace(());
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(ms)) => {}
+                    _ = accepting.stopped.changed() => return,
+                }
                 listener = match TcpListener::bind(address).await {
                     Ok(listener) => listener,
                     Err(error) => {
@@ -154,7 +159,7 @@ async fn accept(mut listener: TcpListener, address: SocketAddr, mut accepting: A
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, accepting.router.clone(), accepting.stopped.clone()));
+                    connections.spawn(connection(stream, accepting.router.clone(), drain.subscribe()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -164,6 +169,7 @@ async fn accept(mut listener: TcpListener, address: SocketAddr, mut accepting: A
         }
     }
     drop(listener);
+    drain.send_replace(());
     let grace = tokio::time::sleep(Duration::from_millis(SHUTDOWN_MS_MAX));
     tokio::pin!(grace);
     while !connections.is_empty() {
@@ -183,7 +189,7 @@ struct CutOnPurpose;
 #[derive(Clone)]
 struct Unsent;
 
-async fn connection(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, router: Router, mut drained: watch::Receiver<()>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
@@ -204,7 +210,7 @@ async fn connection(stream: TcpStream, router: Router, mut stopped: watch::Recei
     tokio::pin!(served);
     let ended = tokio::select! {
         ended = &mut served => ended,
-        _ = stopped.changed() => {
+        _ = drained.changed() => {
             served.as_mut().graceful_shutdown();
             served.await
         }

@@ -3,7 +3,13 @@
 //! The client is a few lines over a socket, so that a connection that is closed without an answer looks different
 //! from every answer.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 mod epicor;
 mod faults;
