@@ -40,7 +40,7 @@ pub struct StoryCharge {
     pub currency: &'static str,
     /// The Stripe customer, if there is one.
     pub customer: Option<String>,
-    /// Whether [`customers`] knows it under an ERP number.
+    /// Whether [`CUSTOMERS`] knows it under an ERP number.
     pub customer_known: bool,
     /// Where its lines come from.
     pub lines_from: LinesFrom,
