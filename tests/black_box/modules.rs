@@ -28,7 +28,6 @@ async fn a_module_that_fails_kills_its_own_run_only_and_is_named() {
     let world = World::of(System::SagePro).await;
     let expected = [
         ("hostile-loops", "guest-out-of-fuel"),
-        ("hostile-hoards", "guest-out-of-memory"),
         ("hostile-traps", "guest-trapped"),
     ];
     for (name, code) in expected {
@@ -41,6 +40,18 @@ async fn a_module_that_fails_kills_its_own_run_only_and_is_named() {
     let told = world.story("beside").await.remove(0);
     let event = world.accept(&told).await;
     assert_eq!(world.end_of(&event).await["standing"], "delivered");
+}
+
+#[tokio::test]
+async fn a_module_that_hoards_memory_gets_no_more_than_its_limit() {
+    let world = World::of(System::SagePro).await;
+    let tenant = hostile(&world.host, &world.erp, "hostile-hoards", json!({})).await;
+    let event = accept(&tenant, &charge("evt_1")).await;
+    let story = end_of(&tenant, &event).await;
+    // It is told that there is no more, and says so.
+    assert_eq!(story["standing"], "skipped");
+    let most = story["runs"][0]["cost"]["memory_bytes_max"].as_u64().unwrap();
+    assert!(most <= 64 << 20, "{most} bytes");
 }
 
 #[tokio::test]
@@ -78,7 +89,7 @@ async fn a_plan_that_breaks_a_rule_is_refused_whole() {
         ("body-not-json", "guest-nonsense"),
         ("bad-amount", "guest-nonsense"),
         ("empty-need", "guest-nonsense"),
-        ("too-many-deliveries", "plan-refused"),
+        ("too-many-deliveries", "guest-output-too-large"),
     ];
     for (lie, code) in lies {
         let tenant = hostile(&world.host, &world.erp, "hostile-lies", json!({ "lie": lie })).await;

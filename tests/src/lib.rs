@@ -3,7 +3,12 @@
 //! stand-ins' own ledgers hold.
 
 #![allow(clippy::missing_panics_doc, reason = "in a test every surprise is a panic")]
-#![allow(clippy::expect_used, clippy::panic, reason = "in a test every surprise is a panic")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "in a test every surprise is a panic"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -47,7 +52,7 @@ pub fn portolan() -> &'static Path {
         let folder = own.parent().and_then(Path::parent).expect("target/<profile>").to_owned();
         let mut cargo = Command::new(env!("CARGO"));
         // The whole workspace's features, so that nothing is compiled a second time for another set of them.
-        cargo.args(["build", "--quiet", "--locked", "--workspace", "--bin", "portolan"]);
+        cargo.args(["build", "--quiet", "--workspace", "--bin", "portolan"]);
         cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         cargo.env("CARGO_TARGET_DIR", folder.parent().expect("target"));
         assert!(cargo.status().expect("cargo").success(), "the binary does not build");
@@ -156,6 +161,22 @@ pub async fn end_of(tenant: &Tenant, event: &str) -> Value {
         (story["standing"] != "under-way").then_some(story)
     })
     .await
+}
+
+/// What a failed test prints of an event: why its runs and deliveries stand where they stand.
+#[must_use]
+pub fn told_of(story: &Value) -> String {
+    let mut told = format!("{} is {}: {}\n", story["id"], story["standing"], story["reason"]);
+    for run in story["runs"].as_array().into_iter().flatten() {
+        told.push_str(&format!("run {} {}\n", run["state"], run["reason"]));
+        for delivery in run["deliveries"].as_array().into_iter().flatten() {
+            told.push_str(&format!("  {} {} {}\n", delivery["key"], delivery["state"], delivery["reason"]));
+            for attempt in delivery["attempts"].as_array().into_iter().flatten() {
+                told.push_str(&format!("    {} {} {}\n", attempt["number"], attempt["verdict"], attempt["detail"]));
+            }
+        }
+    }
+    told
 }
 
 /// Waits for something to be true.

@@ -88,7 +88,7 @@ impl Default for PipelineSettings {
             needs_max: 64,
             run_retry: RetryPolicy { base_ms: 500, cap_ms: 300_000, attempts_max: 30 },
             deferral_ms_max: 72 * 3_600_000,
-            process_deaths_max: 3,
+            process_deaths_max: 5,
             delivery_retry: RetryPolicy::default(),
             plan: PlanLimits::default(),
             signature_tolerance_s: 300,

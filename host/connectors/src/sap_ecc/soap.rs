@@ -71,7 +71,7 @@ impl Reply {
 }
 
 impl Fault {
-    /// Rights alert, locks pass, anything else waits for a person.
+    /// Rights alert, locks pass, a dump is an unknown outcome, anything else waits for a person.
     pub(super) fn failure(&self) -> CallFailure {
         let text = format!("{} {}", self.name, self.message).to_uppercase();
         let speaks_of = |words: &[&str]| words.iter().any(|word| text.contains(word));
@@ -83,6 +83,10 @@ impl Fault {
         if speaks_of(&["FOREIGN_LOCK", "LOCKED BY", "IS LOCKED"]) {
             let problem = problem("record-locked").with_detail(detail);
             return CallFailure::Retryable { problem, after_ms: None };
+        }
+        // A dump (time limit, memory): a wrapper may have committed before it.
+        if self.name.to_uppercase().starts_with("SYSTEM_FAILURE") {
+            return CallFailure::Ambiguous { problem: problem("system-failure").with_detail(detail) };
         }
         CallFailure::Permanent { problem: problem("soap-fault").with_detail(detail) }
     }
