@@ -70,7 +70,7 @@ impl Act {
     }
 }
 
-type Script = dyn Fn(usize, &Seen) -> Act + Send + Sync;
+type Part = dyn Fn(usize, &Seen) -> Act + Send + Sync;
 
 /// Ends with the test: its sockets belong to the test's runtime.
 pub(crate) struct Server {
@@ -84,7 +84,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (script, log): (Arc<Script>, _) = (Arc::new(script), Arc::clone(&seen));
+        let (script, log): (Arc<Part>, _) = (Arc::new(script), Arc::clone(&seen));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, Arc::clone(&script), Arc::clone(&log)));
@@ -126,7 +126,7 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Seen>>>) {
+async fn serve(mut stream: TcpStream, script: Arc<Part>, log: Arc<Mutex<Vec<Seen>>>) {
     let mut buffer = Vec::new();
     while let Some(seen) = receive(&mut stream, &mut buffer).await {
         let act = {
