@@ -26,10 +26,7 @@ fn charge(id: &str) -> Vec<u8> {
 #[tokio::test]
 async fn a_module_that_fails_kills_its_own_run_only_and_is_named() {
     let world = World::of(System::SagePro).await;
-    let expected = [
-        ("hostile-loops", "guest-out-of-fuel"),
-        ("hostile-traps", "guest-trapped"),
-    ];
+    let expected = [("hostile-loops", "guest-out-of-fuel"), ("hostile-traps", "guest-trapped")];
     for (name, code) in expected {
         let tenant = hostile(&world.host, &world.erp, name, json!({})).await;
         let event = accept(&tenant, &charge("evt_1")).await;

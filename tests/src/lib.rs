@@ -172,7 +172,10 @@ pub fn told_of(story: &Value) -> String {
         for delivery in run["deliveries"].as_array().into_iter().flatten() {
             told.push_str(&format!("  {} {} {}\n", delivery["key"], delivery["state"], delivery["reason"]));
             for attempt in delivery["attempts"].as_array().into_iter().flatten() {
-                told.push_str(&format!("    {} {} {}\n", attempt["number"], attempt["verdict"], attempt["detail"]));
+                told.push_str(&format!(
+                    "    {} {} {}\n",
+                    attempt["number"], attempt["verdict"], attempt["detail"]
+                ));
             }
         }
     }
