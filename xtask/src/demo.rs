@@ -2,7 +2,7 @@
 //!
 //! The started program owns stdin, stdout, the terminal and its signals (it replaces xtask), so what it prints
 //! for a program is all that stdout ever holds. What the demo does is written in `host/portolan`, what the bench
-//! measures in `tests/src/bin/bench.rs`.
+//! measures in `tests/src/bin/bench/`.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
