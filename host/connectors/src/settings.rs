@@ -11,6 +11,10 @@ use crate::{ConfigError, ConnectionConfig, connection::Limits};
 /// The longest text of a setting, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
 
+/// The longest that a call may take: a question and a call must end within the deliverer's lease (180 s), or a
+/// second owner could make the call while the first is still at it.
+const TIMEOUT_MS_MAX: u64 = 60_000;
+
 /// Settings that are being read.
 #[derive(Debug)]
 pub(crate) struct Settings<'a> {
@@ -98,7 +102,7 @@ impl<'a> Settings<'a> {
 
     /// What every connection takes.
     pub(crate) fn limits(&self) -> Result<Limits, ConfigError> {
-        let timeout = Duration::from_millis(self.integer("timeout_ms", 30_000, 100..=600_000)?);
+        let timeout = Duration::from_millis(self.integer("timeout_ms", 30_000, 100..=TIMEOUT_MS_MAX)?);
         let settle = Duration::from_millis(self.integer("settle_ms", 5_000, 0..=3_600_000)?);
         let concurrency_max = self.integer("concurrency_max", 4, 1..=256)?;
         let concurrency_max = usize::try_from(concurrency_max).unwrap_or(1);
@@ -179,7 +183,7 @@ mod tests {
 
     #[test]
     fn numbers_have_ranges() {
-        for bad in [json!(99), json!("5000"), json!(-1), json!(1.5), json!(600_001)] {
+        for bad in [json!(99), json!("5000"), json!(-1), json!(1.5), json!(60_001)] {
             let config = config(json!({"timeout_ms": bad}));
             let error = Settings::of(&config).unwrap().limits().unwrap_err();
             assert_eq!(error.pointer, "/settings/timeout_ms");

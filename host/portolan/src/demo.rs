@@ -5,6 +5,7 @@
 #![allow(clippy::indexing_slicing, reason = "a JSON value answers null for what it does not have")]
 
 mod judge;
+mod keeper;
 mod play;
 mod print;
 
@@ -12,7 +13,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use portolan::stage::{Host, StandIn, System, Tenant, TenantSetup};
+use keeper::Keeper;
+use portolan::stage::{Client, Host, StandIn, System, Tenant, TenantSetup};
 use portolan_simulators::story::demo_catalogue;
 
 /// `portolan demo`
@@ -47,9 +49,10 @@ pub(crate) enum Output {
     Json,
 }
 
-/// Everyone on stage.
+/// Everyone on stage; the host itself is with its [`Keeper`].
 pub(crate) struct Cast {
-    pub(crate) host: Host,
+    pub(crate) operator: Client,
+    pub(crate) host: Keeper,
     pub(crate) stripe: StandIn,
     pub(crate) sap: StandIn,
     pub(crate) epicor: StandIn,
@@ -92,7 +95,7 @@ async fn demo(args: DemoArgs) -> anyhow::Result<bool> {
         print::invitation(&cast, &tenants, &kept);
         tokio::signal::ctrl_c().await?;
     }
-    cast.host.end().await.context("ending the host")?;
+    cast.host.give_back().await?.end().await.context("ending the host")?;
     if args.data.is_none() {
         std::fs::remove_dir_all(&kept)?;
     }
@@ -105,7 +108,7 @@ async fn set_up(cast: &Cast, components: &std::path::Path) -> anyhow::Result<Vec
     let mut tenants = Vec::new();
     for erp in [&cast.sap, &cast.epicor, &cast.sage] {
         let setup = TenantSetup::standard(erp, &cast.stripe, components)?;
-        let made = Tenant::set_up(&cast.host.operator, &setup).await;
+        let made = Tenant::set_up(&cast.operator, &setup).await;
         tenants.push(made.with_context(|| format!("setting up the tenant {}", setup.name))?);
     }
     Ok(tenants)
@@ -114,11 +117,13 @@ async fn set_up(cast: &Cast, components: &std::path::Path) -> anyhow::Result<Vec
 async fn start(args: &DemoArgs, folder: &std::path::Path) -> anyhow::Result<Cast> {
     let program = std::env::current_exe()?;
     let stand_in = |system| StandIn::start(&program, folder, system, None);
+    let host = Host::start(&program, &folder.join("host"), &args.listen, &[]).await?;
     Ok(Cast {
+        operator: host.operator.clone(),
+        host: Keeper::keep(host),
         stripe: stand_in(System::Stripe).await?,
         sap: stand_in(System::SapEcc).await?,
         epicor: stand_in(System::Epicor).await?,
         sage: stand_in(System::SagePro).await?,
-        host: Host::start(&program, &folder.join("host"), &args.listen, &[]).await?,
     })
 }

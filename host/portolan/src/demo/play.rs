@@ -91,7 +91,7 @@ pub(crate) async fn play(
 }
 
 async fn tell(index: usize, tenant: &Tenant, told: &StoryCharge) -> anyhow::Result<End> {
-    let (status, answer) = tenant.webhook(told.event.as_bytes()).await?;
+    let (status, answer) = send(tenant, told).await?;
     if status != StatusCode::OK {
         bail!("the webhook was answered {status}: {answer}");
     }
@@ -109,9 +109,20 @@ async fn tell(index: usize, tenant: &Tenant, told: &StoryCharge) -> anyhow::Resu
     })
 }
 
+/// Sends the webhook, as Stripe does: again, until somebody answers.
+async fn send(tenant: &Tenant, told: &StoryCharge) -> anyhow::Result<(StatusCode, Value)> {
+    let deadline = Instant::now() + END_WITHIN;
+    loop {
+        match tenant.webhook(told.event.as_bytes()).await {
+            Err(_) if Instant::now() < deadline => sleep(Duration::from_millis(100)).await,
+            answered => return answered,
+        }
+    }
+}
+
 /// The same event once more: answered with the first one's id, and nothing else happens.
 async fn again(index: usize, tenant: &Tenant, told: &StoryCharge) -> anyhow::Result<End> {
-    let (status, answer) = tenant.webhook(told.event.as_bytes()).await?;
+    let (status, answer) = send(tenant, told).await?;
     let repeat = status == StatusCode::OK && answer["repeat"] == true;
     Ok(End {
         tenant: index,
@@ -154,12 +165,13 @@ fn charge(told: &StoryCharge) -> Charge {
 async fn watch(tenant: &Tenant, event: &str) -> anyhow::Result<Value> {
     let deadline = Instant::now() + END_WITHIN;
     loop {
-        let story = tenant.get(&format!("/events/{event}")).await?;
-        if story["standing"] != "under-way" {
-            return Ok(story);
+        // No answer: somebody has killed the host, and it is coming back.
+        let story = tenant.get(&format!("/events/{event}")).await;
+        if let Some(story) = story.as_ref().ok().filter(|story| story["standing"] != "under-way") {
+            return Ok(story.clone());
         }
         if Instant::now() > deadline {
-            bail!("{event} of {} has not come to an end: {story:#}", tenant.name);
+            bail!("{event} of {} has not come to an end: {story:?}", tenant.name);
         }
         sleep(Duration::from_millis(20)).await;
     }

@@ -89,7 +89,7 @@ fn facts(cast: &Cast, tenants: &[Tenant], ends: &[End], findings: &[String]) -> 
         })
         .collect();
     json!({
-        "host": cast.host.operator.base(),
+        "host": cast.operator.base(),
         "stripe": cast.stripe.url(),
         "sap-ecc": cast.sap.url(),
         "epicor": cast.epicor.url(),
@@ -112,7 +112,7 @@ pub(crate) fn progress(text: &str) {
 
 /// Says what can be looked at while the demo stays up.
 pub(crate) fn invitation(cast: &Cast, tenants: &[Tenant], folder: &Path) {
-    let host = cast.host.operator.base();
+    let host = cast.operator.base();
     let stand_ins = [&cast.stripe, &cast.sap, &cast.epicor, &cast.sage];
     let mut text = format!("\nThe host is at {host} (health: {host}/readyz, metrics: {host}/metrics).\n");
     for stand_in in stand_ins {
@@ -125,9 +125,9 @@ pub(crate) fn invitation(cast: &Cast, tenants: &[Tenant], folder: &Path) {
         text.push_str(&format!(
             "  curl -H 'Authorization: Bearer {key}' {environment}/events\n  \
              curl -H 'Authorization: Bearer {key}' {environment}/deliveries?limit=3\n  \
-             kill -9 {}   # the host; what it had accepted is in {}\n\nCtrl-C ends everything.",
-            cast.host.id().unwrap_or_default(),
-            folder.join("host").display(),
+             kill -9 {}   # the host: it comes back on its data, and nothing is lost or doubled\n\n\
+             Ctrl-C ends everything.",
+            cast.host.id(),
         ));
     }
     progress(&text);

@@ -74,6 +74,14 @@ impl Host {
         self.process.as_ref().and_then(Process::id)
     }
 
+    /// Whether it is dead, by whomever.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        self.process.as_mut().map_or(Ok(true), Process::has_ended)
+    }
+
     /// `kill -9`.
     ///
     /// # Errors

@@ -70,6 +70,14 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether it is dead.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// Ends it at once, as a power cut would end it for the other processes.
     ///
     /// # Errors
