@@ -1,7 +1,7 @@
 //! Puts the host together and runs it.
 
 use std::{
-    io::Write,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -185,7 +185,8 @@ fn start_log(settings: &Settings) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().parse(&settings.log.filter).context("log.filter")?;
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
     match settings.log.format {
-        LogFormat::Text => log.init(),
+        // Colours are for eyes: a log that goes into a file has none.
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     Ok(())
