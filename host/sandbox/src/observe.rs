@@ -46,7 +46,6 @@ fn seconds(micros: u64) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "metrics are floats; no count here comes near 2^53")]
-#[expect(clippy::allow_attributes, reason = "see above")]
 const fn float(count: u64) -> f64 {
     count as f64
 }
