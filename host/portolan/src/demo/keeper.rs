@@ -1,4 +1,4 @@
-//! Keeps the demo's host alive, as an operator's service manager would: whoever kills it sees it come back on the
+//! Keeps the demo's host alive, as a supervisor would: whoever kills it sees it come back on the
 //! same data and address, and nothing lost or doubled.
 
 use std::{
