@@ -26,6 +26,10 @@ pub enum NoFacts {
 ///
 /// # Errors
 /// See [`NoFacts`].
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a run is these: claim, mapping, declaration, what it knows and asks"
+)]
 pub async fn fetch(
     shared: &Shared,
     claim: &RunClaim,

@@ -22,6 +22,10 @@ pub struct BadPlan(String);
 ///
 /// # Errors
 /// The first rule that the plan breaks. Nothing of it is carried out then.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a plan becomes rows by its event, mapping, rules and the time"
+)]
 pub fn to_run_end(
     plan: Plan,
     held: Option<String>,
