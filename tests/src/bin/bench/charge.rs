@@ -55,13 +55,12 @@ pub(crate) fn order_input() -> anyhow::Result<Input> {
         facts: Vec::new(),
     };
     for _ in 0..ROUNDS_MAX {
-        match native::outcome(stripe_to_epicor::transform(&native::native_input(&input)))? {
-            Outcome::Need(needs) => {
-                input.facts.extend(needs.into_iter().map(|need| Fact { answer: answer(&need, &told), need }));
-            }
-            Outcome::Deliver(_) => return Ok(input),
-            outcome => bail!("the mapping does not return an order: {outcome:?}"),
-        }
+        let outcome = native::outcome(stripe_to_epicor::transform(&native::native_input(&input)))?;
+        let Outcome::Need(needs) = outcome else {
+            ensure!(matches!(outcome, Outcome::Deliver(_)), "the mapping returns no order: {outcome:?}");
+            return Ok(input);
+        };
+        input.facts.extend(needs.into_iter().map(|need| Fact { answer: answer(&need, &told), need }));
     }
     bail!("the mapping still asks after {ROUNDS_MAX} rounds")
 }

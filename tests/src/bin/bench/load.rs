@@ -74,7 +74,7 @@ impl Load {
     /// Sends at a steady rate, whether or not answers come, and says the number of the first event.
     pub(crate) async fn paced(self: &Arc<Self>, per_second: f64, lasting: Duration) -> anyhow::Result<usize> {
         let first = self.book.sent();
-        let began = now();
+        let began = Instant::now();
         let open = Arc::new(Semaphore::new(OPEN_MAX));
         let mut senders = JoinSet::new();
         let events = (per_second * lasting.as_secs_f64()) as u32;
@@ -180,9 +180,4 @@ impl Load {
         let account = || format!("events are still under way: {:?}", self.book.account());
         timeout(SETTLED_WITHIN, settled).await.with_context(account)
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the runtime's timer takes its own kind of instant")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -48,7 +48,7 @@ pub(crate) fn survey(data: &Path) -> anyhow::Result<Machine> {
         kernel: said("uname", &["-sr"]),
         rustc: said("rustc", &["--version"]),
         commit: said("git", &["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "--short=12", "HEAD"]),
-        uncommitted: said("git", &["-C", env!("CARGO_MANIFEST_DIR"), "status", "--porcelain"]) != "",
+        uncommitted: !said("git", &["-C", env!("CARGO_MANIFEST_DIR"), "status", "--porcelain"]).is_empty(),
         build: build().to_owned(),
         sync: sync(data)?,
         load_before: load_average(),
