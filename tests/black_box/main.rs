@@ -1,9 +1,15 @@
 //! The whole from the outside: processes, HTTP, signals. One file per kind of promise.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "in a test every surprise is a panic"
+)]
+
 mod crashes;
 mod demo;
 mod faults;
 mod hooks;
-
 mod modules;
 mod tenants;

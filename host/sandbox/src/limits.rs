@@ -85,24 +85,24 @@ impl ModuleLimits {
 }
 
 /// What one run may cost. The fuel is the contract: the same input gives the same verdict on any machine. The
-/// two times are the net for what fuel does not see (filling a whole memory costs one unit).
+/// two times are the net under it, for what an instruction does not tell: a host call, a cache miss, a page fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunLimits {
-    /// Fuel (about one unit per Wasm instruction) for any input. A QuickJS module starts and maps a 3 KB event
-    /// with 1 million, CPython with 1 million after its snapshot.
+    /// Fuel (about one unit per Wasm instruction) for any input. A QuickJS or CPython
+    /// module maps a 3 KB event with 1 million; this is a hundred times that, and a third of a second.
     pub fuel_base: u64,
     /// Fuel for each byte of input. Rust takes 50 to 100 per byte, interpreters up to 1,000.
     pub fuel_per_input_byte: u64,
     /// Fuel that no input can exceed.
     pub fuel_max: u64,
-    /// Processor time for any input.
-    pub cpu_ms_base: u64,
-    /// Processor time for each KiB of input.
-    pub cpu_ms_per_input_kib: u64,
-    /// Wall-clock time as a multiple of the allowed processor time: a busy machine is not the module's fault.
+    /// Processor time for each unit of fuel it may use, in nanoseconds. A unit takes 1 to 3; at 10, what ends a run
+    /// is the fuel, whose verdict is the same everywhere, unless the module does what fuel does not see.
+    pub cpu_ns_per_fuel: u64,
+    /// Wall-clock time as a multiple of the allowed processor time. Generous, because guests run at the lowest
+    /// priority and a busy machine is not the module's fault; it bounds how long a run can take at all.
     pub wall_factor: u64,
-    /// Bytes of all linear memories together. At 64 MiB the longest step that cannot be interrupted, filling
-    /// all of it, takes 14 ms.
+    /// Bytes of all linear memories together. Filling all of 64 MiB, the longest step that cannot be interrupted,
+    /// takes 14 ms.
     pub memory_bytes_max: usize,
     /// Elements of all tables together.
     pub table_elements_max: usize,
@@ -119,12 +119,11 @@ pub struct RunLimits {
 impl Default for RunLimits {
     fn default() -> Self {
         Self {
-            fuel_base: 200_000_000,
+            fuel_base: 100_000_000,
             fuel_per_input_byte: 2_000,
-            fuel_max: 4_000_000_000,
-            cpu_ms_base: 500,
-            cpu_ms_per_input_kib: 4,
-            wall_factor: 8,
+            fuel_max: 2_000_000_000,
+            cpu_ns_per_fuel: 10,
+            wall_factor: 60,
             memory_bytes_max: 64 << 20,
             table_elements_max: 400_000,
             input_bytes_max: 8 << 20,
@@ -146,8 +145,7 @@ impl RunLimits {
     /// The processor time for an input of this many bytes, in microseconds.
     #[must_use]
     pub fn cpu_us(&self, input_bytes: usize) -> u64 {
-        let scaled = self.cpu_ms_per_input_kib.saturating_mul(input_bytes as u64) / 1_024;
-        self.cpu_ms_base.saturating_add(scaled).saturating_mul(1_000)
+        self.fuel(input_bytes).saturating_mul(self.cpu_ns_per_fuel) / 1_000
     }
 
     /// The wall-clock time for an input of this many bytes, in microseconds.
@@ -181,11 +179,10 @@ mod tests {
     #[test]
     fn limits_grow_with_the_input_and_stop_at_the_ceiling() {
         let limits = RunLimits::default();
-        assert_eq!(limits.fuel(0), 200_000_000);
-        assert_eq!(limits.fuel(1_000), 202_000_000);
+        assert_eq!(limits.fuel(0), 100_000_000);
+        assert_eq!(limits.fuel(1_000), 102_000_000);
         assert_eq!(limits.fuel(usize::MAX), limits.fuel_max);
-        assert_eq!(limits.cpu_us(0), 500_000);
-        assert_eq!(limits.cpu_us(1 << 20), (500 + 4_096) * 1_000);
+        assert_eq!(limits.cpu_us(0), 1_000_000);
         assert!(limits.wall_us(usize::MAX) >= limits.cpu_us(usize::MAX));
     }
 }

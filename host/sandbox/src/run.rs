@@ -124,7 +124,10 @@ impl Runner {
         instance.get_typed_func::<P, R>(&mut *store, function)?.call(store, parameters)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a call is these: module, state, limits, deadline, what to do with it")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a call is these: module, state, limits, deadline, what to do with it"
+    )]
     fn in_fresh_instance<R>(
         &self,
         module: &Module,

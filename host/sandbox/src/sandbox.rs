@@ -57,7 +57,7 @@ struct Inner {
 }
 
 /// An upload that was admitted: to be stored with `component`, under `digest`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Admitted {
     /// The digest of the bytes that were uploaded: the module's identity.
     pub digest: ModuleDigest,
@@ -109,7 +109,8 @@ impl Sandbox {
             engine_id,
             compile.artifact_bytes_max,
         )?;
-        let ticker = Ticker::start(engine.clone(), settings.epoch_tick)?;
+        let ticked = engine.clone();
+        let ticker = Ticker::start(settings.epoch_tick, move || ticked.increment_epoch())?;
         let threads = GuestThreads::start(settings.guest_threads, settings.nice, settings.queue)?;
         let compiler = Compiler::new(settings.compiler, compile, metering, engine_id, settings.nice);
         let runner = Arc::new(Runner { engine, metering, ticker, clock: settings.clock });
@@ -321,6 +322,19 @@ impl Sandbox {
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sandbox").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Admitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { digest, description, stats, .. } = self;
+        let (name, version) = (&description.name, &description.version);
+        f.debug_struct("Admitted")
+            .field("digest", digest)
+            .field("name", name)
+            .field("version", version)
+            .field("stats", stats)
+            .finish_non_exhaustive()
     }
 }
 

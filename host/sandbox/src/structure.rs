@@ -16,7 +16,7 @@ use wasmparser::{
 };
 
 use crate::{
-    interfaces::{self, LOG, MAPPER, WASI_PREVIEW1},
+    interfaces::{self, MAPPER, WASI_PREVIEW1},
     limits::ModuleLimits,
     refusal::{self, Refusal},
 };
@@ -73,6 +73,7 @@ pub(crate) fn check(wasm: &[u8], limits: &ModuleLimits, depth: Depth) -> Result<
         outer: None,
         imports: Vec::new(),
         exports: Vec::new(),
+        typed: false,
     };
     for payload in Parser::new(0).parse_all(wasm) {
         scan.payload(payload.map_err(|error| malformed(&error))?)?;
@@ -135,6 +136,8 @@ struct Scan<'l> {
     outer: Option<(Form, Expansion)>,
     imports: Vec<String>,
     exports: Vec<String>,
+    /// Whether an outermost core module carries its component type.
+    typed: bool,
 }
 
 impl Scan<'_> {
@@ -192,7 +195,11 @@ impl Scan<'_> {
                 })
             }
             Payload::ComponentStartSection { .. } => Err(unusual("the component has a start function")),
-            // Custom sections are names and producers: nothing compiles them. Their size is the upload's.
+            // Other custom sections are names and producers: nothing compiles them. Their size is the upload's.
+            Payload::CustomSection(section) => {
+                self.typed |= self.is_outermost() && section.name().starts_with("component-type");
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -431,7 +438,7 @@ impl Scan<'_> {
         };
         match form {
             Form::Component => check_exports(&self.exports)?,
-            Form::CoreModule => check_core_exports(&self.exports)?,
+            Form::CoreModule => check_core_module(&self.exports, self.typed)?,
         }
         Ok(Structure {
             form,
@@ -464,19 +471,21 @@ fn check_exports(exports: &[String]) -> Result<(), Refusal> {
     if exports.iter().any(|name| name == MAPPER) { Ok(()) } else { Err(missing_export(exports)) }
 }
 
-/// The exports of a core module that will become the interface: named after it, by every toolchain.
-fn check_core_exports(exports: &[String]) -> Result<(), Refusal> {
+/// What a core module needs to be made a component: the interface's functions, which every toolchain names after
+/// it, and the type.
+fn check_core_module(exports: &[String], typed: bool) -> Result<(), Refusal> {
     let transform = format!("{MAPPER}#transform");
-    if exports.iter().any(|name| name.ends_with(&transform)) {
-        Ok(())
-    } else if exports.iter().any(|name| name.starts_with(LOG)) {
+    if !exports.iter().any(|name| name.ends_with(&transform)) {
+        Err(missing_export(exports))
+    } else if !typed {
         Err(Refusal::new(
             refusal::NOT_A_COMPONENT,
-            "the core module exports the log instead of importing it",
-            "export `mapper`",
+            "the core module does not carry its component type",
+            "build it with wit-bindgen for wasm32-unknown-unknown and do not strip the section `component-type`, \
+             or upload a component",
         ))
     } else {
-        Err(missing_export(exports))
+        Ok(())
     }
 }
 

@@ -35,8 +35,9 @@ const STDOUT: u32 = 0;
 const STDERR: u32 = 1;
 /// What `check-write` allows at a time.
 const WRITE_BYTES_MAX: u64 = 64 << 10;
-/// Random bytes handed out in one call; each KiB counts as a host call.
-const RANDOM_BYTES_MAX: u64 = 64 << 10;
+/// Random bytes handed out in one call, and how many of them count as a host call.
+const RANDOM_BYTES_MAX: u64 = 16 << 10;
+const RANDOM_BYTES_PER_CALL: u64 = 64;
 /// The monotonic clock stands still at one second: some runtimes take zero for a defect.
 const MONOTONIC_NS: u64 = 1_000_000_000;
 
@@ -327,7 +328,7 @@ fn random(
         if count > RANDOM_BYTES_MAX {
             return Err(Stop::HostCalls.into());
         }
-        cx.data_mut().charge(u32::try_from(count / 1_024).unwrap_or(u32::MAX))?;
+        cx.data_mut().charge(u32::try_from(count / RANDOM_BYTES_PER_CALL).unwrap_or(u32::MAX))?;
         let mut bytes = vec![0; usize::try_from(count).unwrap_or_default()];
         cx.data_mut().random(&mut bytes);
         Ok((bytes,))

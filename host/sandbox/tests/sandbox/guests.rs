@@ -60,13 +60,15 @@ impl Guest {
         }
         let package = resolve.push_str("mapping.wit", &self.contract).unwrap();
         let world = resolve.select_world(&[package], Some("mapping")).unwrap();
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
         module
     }
 
     pub(crate) fn component(&self) -> Vec<u8> {
-        let mut encoder = ComponentEncoder::default().validate(true);
-        encoder.module(&self.core_module()).unwrap().encode().unwrap()
+        let mut encoder = ComponentEncoder::default();
+        encoder.validate(true);
+        encoder.module(&self.core_module()).unwrap();
+        encoder.encode().unwrap()
     }
 
     fn text(&self) -> String {

@@ -40,18 +40,22 @@ async fn a_loop_in_the_start_function_is_refused_at_upload() {
 }
 
 #[tokio::test]
-async fn what_fuel_does_not_see_ends_with_its_time() {
+async fn a_loop_with_fuel_to_spare_ends_with_its_time() {
+    let setup = Setup::new();
+    let module = setup.guest(&Guest::transforming("(loop (br 0)) unreachable")).await;
+    let limits = RunLimits { cpu_ns_per_fuel: 0, ..RunLimits::default() };
+    let report = setup.run_with(&module, &limits).await;
+    assert_eq!(failure(&report), "overtime");
+    assert!(report.verdict.unwrap_err().is_retryable());
+    assert!(report.cost.fuel < limits.fuel_base);
+}
+
+#[tokio::test]
+async fn filling_memory_is_charged_by_the_byte() {
     let setup = Setup::new();
     let filling = "(drop (memory.grow (i32.const 1000)))
         (loop (memory.fill (i32.const 65536) (i32.const 7) (i32.const 66000000)) (br 0)) unreachable";
-    let module = setup.guest(&Guest::transforming(filling)).await;
-    let limits = RunLimits { cpu_ms_base: 50, ..RunLimits::default() };
-    let report = setup.run_with(&module, &limits).await;
-    let Err(failure @ GuestFailure::Overtime { cpu_us, .. }) = &report.verdict else {
-        panic!("{:?}", report.verdict)
-    };
-    assert!(failure.is_retryable());
-    assert!(*cpu_us >= 50_000);
+    assert_eq!(failure(&setup.transform(filling).await), "out-of-fuel");
 }
 
 #[tokio::test]

@@ -111,7 +111,6 @@ async fn every_lie_is_found_out_here_or_by_the_plan_rules() {
         "cycle",
         "binding-not-after",
         "unknown-predecessor",
-        "too-many-deliveries",
     ] {
         let report = run(&setup, "hostile-lies", json!({"lie": lie})).await;
         let Ok(Outcome::Deliver(plan) | Outcome::Hold(portolan_domain::contract::HeldPlan { plan, .. })) =

@@ -69,7 +69,7 @@ async fn a_nan_has_one_bit_pattern() {
     let bits = "(f64.store (i32.const 224) (f64.div (f64.const 0) (f64.const 0)))
         (if (i64.eq (i64.load (i32.const 224)) (i64.const 0x7ff8000000000000)) (then (return (i32.const 200))))
         unreachable";
-    let report = setup.transform(&format!("{bits}")).await;
+    let report = setup.transform(bits).await;
     // The reason now holds the bytes of the NaN, which are no UTF-8: reaching that is the proof.
     assert_eq!(failure(&report), "nonsense");
 }
@@ -77,9 +77,9 @@ async fn a_nan_has_one_bit_pattern() {
 #[tokio::test]
 async fn facts_settings_and_payload_reach_the_module_as_text() {
     let setup = Setup::new();
-    // The input record lies at $input: settings is its 10th field (offset 96), facts its 11th (offset 104).
-    let settings = "(i32.store (i32.const 208) (i32.load offset=96 (local.get $input)))
-                    (i32.store (i32.const 212) (i32.load offset=100 (local.get $input)))
+    // The input record lies at $input: settings is at offset 84, behind the event and the environment.
+    let settings = "(i32.store (i32.const 208) (i32.load offset=84 (local.get $input)))
+                    (i32.store (i32.const 212) (i32.load offset=88 (local.get $input)))
                     (i32.const 200)";
     let module = setup.guest(&Guest::transforming(settings)).await;
     let mut input = charge();
@@ -215,10 +215,9 @@ async fn ten_thousand_calls_leave_no_instance_behind() {
 #[tokio::test]
 async fn an_outcome_longer_than_the_limit_is_refused_before_it_is_copied() {
     let setup = Setup::new();
-    let just = setup.transform(&skip_with(4_096, 900_000)).await;
-    assert_eq!(skipped(&just).len(), 900_000);
-    let over = setup.transform(&skip_with(4_096, 1_040_000 - 4_096)).await;
-    assert_eq!(skipped(&over).len(), 1_040_000 - 4_096);
+    let just = setup.transform(&skip_with(65_536, 983_040)).await;
+    assert_eq!(skipped(&just).len(), 983_040);
+    assert_eq!(just.cost.output_bytes, 983_040);
     let module = setup.guest(&Guest::transforming(&skip_with(0, 1_048_576))).await;
     let limits = RunLimits { output_bytes_max: 1_000_000, ..RunLimits::default() };
     assert_eq!(failure(&setup.run_with(&module, &limits).await), "output-too-large");

@@ -26,6 +26,8 @@ pub(crate) fn settings(folder: &tempfile::TempDir) -> SandboxSettings {
     let key = Secret::new("a key of at least thirty-two bytes");
     let mut settings = SandboxSettings::new(folder.path().join("compiled"), key, compiler);
     settings.guest_threads = 2;
+    // Behind everything else on a busy machine, the tests would take minutes.
+    settings.nice = 0;
     settings
 }
 

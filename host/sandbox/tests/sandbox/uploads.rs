@@ -79,7 +79,7 @@ async fn blocks_locals_and_bodies_have_limits() {
     let with = |items: String| Guest { items, ..Guest::default() }.component();
     let nested = format!("(func {} {})", "(loop ".repeat(1_001), ")".repeat(1_001));
     let locals = format!("(func (local {}))", "i32 ".repeat(10_001));
-    let body = format!("(func {})", "(drop (i64.const 1234567890123))".repeat(60_000));
+    let body = format!("(func {})", "(drop (i64.const 1234567890123))".repeat(70_000));
     for (items, word) in [(nested, "blocks"), (locals, "local variables"), (body, "bytes in one function")] {
         let refusal = setup.refusal(with(items)).await;
         assert_eq!(refusal.code, "module-too-complex");
