@@ -41,7 +41,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(last) = reports.last() {
         println!("verdict {:?}\nlog {:?}\n{:?}", last.verdict, last.log, last.cost);
     }
-    let parts: [(&str, fn(&Cost) -> u64); 5] = [
+    type Part = fn(&Cost) -> u64;
+    let parts: [(&str, Part); 5] = [
         ("instantiate", |cost| cost.instantiate_ns),
         ("call", |cost| cost.call_ns),
         ("convert", |cost| cost.convert_ns),

@@ -116,7 +116,9 @@ mod tests {
     fn a_run_that_begins_at_any_moment_finds_the_ticker_awake_or_wakes_it() {
         let ticks = Arc::new(AtomicU64::new(0));
         let counted = ticks.clone();
-        let advance = move || drop(counted.fetch_add(1, Ordering::SeqCst));
+        let advance = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        };
         let ticker = Ticker::start(Duration::from_nanos(1), advance).unwrap();
         let clock = SystemClock::new();
         for round in 0..500 {

@@ -19,7 +19,7 @@ impl Printer {
 
     pub(crate) fn open(&mut self, _: &[Tenant]) {
         if self.output == Output::Text {
-            println!("{}", line("event", "tenant", "charge", "outcome", "documents", "ms"));
+            println!("{}", line(["event", "tenant", "charge", "outcome", "documents", "ms"]));
             println!("{}", "─".repeat(140));
         }
     }
@@ -38,7 +38,7 @@ impl Printer {
         let tenant = tenants.get(end.tenant).map(|tenant| tenant.name.as_str()).unwrap_or_default();
         let ms = end.ms.map(|ms| ms.to_string()).unwrap_or_default();
         let event = end.event.as_deref().unwrap_or("–");
-        println!("{}{mark}", line(event, tenant, &amount, &end.outcome, &documents, &ms));
+        println!("{}{mark}", line([event, tenant, &amount, &end.outcome, &documents, &ms]));
     }
 
     pub(crate) fn close(
@@ -100,7 +100,7 @@ fn facts(cast: &Cast, tenants: &[Tenant], ends: &[End], findings: &[String]) -> 
     })
 }
 
-fn line(event: &str, tenant: &str, charge: &str, outcome: &str, documents: &str, ms: &str) -> String {
+fn line([event, tenant, charge, outcome, documents, ms]: [&str; 6]) -> String {
     format!("{event:<30}  {tenant:<20} {charge:>13}  {outcome:<10} {documents:<52} {ms:>5}")
 }
 

@@ -146,7 +146,7 @@ async fn loaded_modules_are_bounded_and_one_that_was_unloaded_still_runs() {
     for (number, module) in modules.iter().enumerate() {
         let again = setup.sandbox.load(module.digest(), unreachable).await.unwrap();
         // The last two were still there; after that each load unloads the oldest.
-        assert_eq!(Arc::ptr_eq(module, &again), false, "module {number} came from the cache on disk");
+        assert!(!Arc::ptr_eq(module, &again), "module {number} came from the cache on disk");
     }
 }
 

@@ -13,6 +13,7 @@
 //! socket beyond loopback, and every phase is bounded in time and in requests.
 
 #![allow(clippy::float_arithmetic, reason = "figures, not money")]
+#![allow(clippy::indexing_slicing, reason = "a JSON value answers null for what it does not have")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a bench does")]
 
 mod book;
