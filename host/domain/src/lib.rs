@@ -11,7 +11,7 @@
 //! | [`tenant`] | [`Scope`]: which tenant, in which environment |
 //! | [`contract`] | the contract with modules (`wit/mapping.wit`) as plain Rust types |
 //! | [`plan`] | what must hold before a plan is stored |
-//! | [`pointer`] | JSON Pointers: reading, and copying values from responses into bodies |
+//! | [`mod@pointer`] | JSON Pointers: reading, and copying values from responses into bodies |
 //! | [`money`] | exact decimals, ledger balance |
 //! | [`state`] | the state machines of runs and deliveries |
 //! | [`verdict`] | how an attempt ended, and whom it concerns |
