@@ -1,9 +1,9 @@
 //! The faces of the host that speak HTTP: hooks for senders, `/api/v1` for people and programs, and what
 //! keeps an operator informed (`/healthz`, `/readyz`, `/metrics`).
 //!
-//! The cast: [`Api`] is what every handler shares; [`auth`] turns a Bearer key into a permission, and the
+//! The cast: [`Api`] is what every handler shares; `auth` turns a Bearer key into a permission, and the
 //! permission is a handler's argument type, so that a route without one does not compile into anything
-//! useful; [`problem`] is how everything that goes wrong is told (RFC 9457); one file per noun holds its
+//! useful; `problem` is how everything that goes wrong is told (RFC 9457); one file per noun holds its
 //! handlers. The tenant comes from the key, never from the path; what belongs to another tenant is 404.
 //!
 //! This crate must not know SQL, wasmtime or how events are carried out: it asks store, sandbox and pipeline.
