@@ -44,11 +44,15 @@ impl FromStr for Amount {
     fn from_str(text: &str) -> Result<Self, InvalidAmount> {
         let refuse = || InvalidAmount(text.chars().take(64).collect());
         let digits = text.strip_prefix('-').unwrap_or(text);
-        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        let (whole, fraction) = match digits.split_once('.') {
+            Some((whole, fraction)) => (whole, Some(fraction)),
+            None => (digits, None),
+        };
         let all_digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-        if !all_digits(whole) || !all_digits(fraction) || text.len() > 64 {
+        if !all_digits(whole) || !fraction.is_none_or(all_digits) || text.len() > 64 {
             return Err(refuse());
         }
+        let fraction = fraction.unwrap_or_default();
         let significant = format!("{whole}{fraction}").trim_start_matches('0').len();
         if significant > SIGNIFICANT_DIGITS_MAX || fraction.len() > SIGNIFICANT_DIGITS_MAX {
             return Err(refuse());
