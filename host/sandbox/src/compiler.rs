@@ -56,7 +56,6 @@ pub(crate) struct Compiler {
     limits: CompileLimits,
     metering: Metering,
     engine_id: EngineId,
-    nice: i32,
     uploads: Semaphore,
     reloads: Semaphore,
 }
@@ -76,10 +75,9 @@ impl Compiler {
         limits: CompileLimits,
         metering: Metering,
         engine_id: EngineId,
-        nice: i32,
     ) -> Self {
         let uploads = Semaphore::new(limits.workers_max.max(1));
-        Self { command, limits, metering, engine_id, nice, uploads, reloads: Semaphore::new(1) }
+        Self { command, limits, metering, engine_id, uploads, reloads: Semaphore::new(1) }
     }
 
     /// Compiles an upload. Waits for its turn first. When the returned future is dropped, the worker is killed.
@@ -147,7 +145,7 @@ impl Compiler {
             limits: *limits,
             memory_bytes_max: self.limits.memory_bytes_max,
             cpu_seconds_max: self.limits.cpu_seconds_max,
-            nice: self.nice,
+            nice: self.limits.nice,
         };
         let answer_max =
             self.limits.artifact_bytes_max.saturating_add(limits.upload_bytes_max.saturating_mul(2));
@@ -186,6 +184,12 @@ impl Compiler {
                 let text = "it is of another version than this host; restart the host".to_owned();
                 Err(SandboxError::Worker(text).into())
             }
+            // A panic: the compiler has a defect that this module reaches.
+            _ if status.code() == Some(PANICKED) => Err(CompileError::Refused(Refusal::new(
+                refusal::INVALID,
+                format!("the compiler fails on the module: {}", excerpt(said)),
+                "build it with another version of its toolchain, and tell the operator",
+            ))),
             _ if status.signal().is_some() => {
                 let what = format!(
                     "{} MiB of memory or {} seconds of processor time",
@@ -195,17 +199,24 @@ impl Compiler {
                 Err(CompileError::Refused(too_costly(&what)))
             }
             _ => {
-                let said: String = said.chars().take(300).flat_map(char::escape_default).collect();
-                Err(SandboxError::Worker(format!("it ended with {status} and said \"{said}\"")).into())
+                let text = format!("it ended with {status} and said \"{}\"", excerpt(said));
+                Err(SandboxError::Worker(text).into())
             }
         }
     }
 }
 
+/// The status with which a Rust program ends after a panic.
+const PANICKED: i32 = 101;
 /// How long a worker that has closed its output may take to end.
 const ENDING: Duration = Duration::from_secs(5);
 /// Bytes of a worker's standard error that are read.
 const SAID_BYTES_MAX: u64 = 4 << 10;
+
+/// The beginning of what a worker said, fit to be shown.
+fn excerpt(said: &str) -> String {
+    crate::log::printable(said.trim(), 300)
+}
 
 async fn send(mut to: ChildStdin, order: &Order, wasm: &[u8]) -> std::io::Result<()> {
     to.write_all(&order.write(wasm.len())?).await?;

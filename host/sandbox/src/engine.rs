@@ -42,7 +42,6 @@ fn config(metering: Metering) -> Config {
     // values, SIMD, extended constants). Off is what they do not: each has had its share of advisories.
     config
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
         .wasm_tail_call(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)

@@ -112,7 +112,7 @@ impl Sandbox {
         let ticked = engine.clone();
         let ticker = Ticker::start(settings.epoch_tick, move || ticked.increment_epoch())?;
         let threads = GuestThreads::start(settings.guest_threads, settings.nice, settings.queue)?;
-        let compiler = Compiler::new(settings.compiler, compile, metering, engine_id, settings.nice);
+        let compiler = Compiler::new(settings.compiler, compile, metering, engine_id);
         let runner = Arc::new(Runner { engine, metering, ticker, clock: settings.clock });
         Ok(Self {
             inner: Arc::new(Inner {

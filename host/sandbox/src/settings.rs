@@ -22,8 +22,8 @@ pub struct SandboxSettings {
     /// Threads that run guests, beside the caller's runtime. At least 2, so that one tenant's slow call
     /// never occupies all of them.
     pub guest_threads: usize,
-    /// The priority of guest threads and compile workers, 0 (as the rest) to 19 (only when nothing else
-    /// wants the processor). At 19 a webhook's acknowledgement does not notice a looping guest.
+    /// The priority of guest threads, 0 (as the rest) to 19 (only when nothing else wants the processor). At 19 a
+    /// webhook's acknowledgement does not notice a looping guest.
     pub nice: i32,
     /// How the calls of tenants share the guest threads.
     pub queue: QueueLimits,
@@ -78,10 +78,13 @@ pub struct CompileLimits {
     /// Address space of the worker. The default, 2 GiB, lets CPython (18 MB of Wasm) through; a component
     /// that wants more is refused.
     pub memory_bytes_max: u64,
-    /// Processor time of the worker. CPython takes 10 s where this was measured.
+    /// Processor time of the worker. CPython takes 10 s where this was measured, in a release build.
     pub cpu_seconds_max: u64,
-    /// Wall-clock time, from start to the last byte of the answer.
+    /// Wall-clock time, from start to the last byte of the answer. Workers run at a low priority.
     pub wall: Duration,
+    /// The priority of workers, 0 to 19. Behind everything that events wait for; but somebody waits for an upload,
+    /// and at 19 a busy machine would take minutes over it.
+    pub nice: i32,
     /// Bytes of the compiled artifact. Machine code is at most ten times the Wasm code in practice.
     pub artifact_bytes_max: usize,
     /// Uploads that are compiled at the same time. One more worker may run for modules that are missing
@@ -97,8 +100,9 @@ impl Default for CompileLimits {
     fn default() -> Self {
         Self {
             memory_bytes_max: 2 << 30,
-            cpu_seconds_max: 40,
-            wall: Duration::from_secs(120),
+            cpu_seconds_max: 90,
+            wall: Duration::from_secs(300),
+            nice: 10,
             artifact_bytes_max: 128 << 20,
             workers_max: 1,
             waiting_per_tenant_max: 4,

@@ -10,9 +10,8 @@
 
 use wasmparser::{
     CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentImportSectionReader,
-    ComponentInstance, ComponentInstanceSectionReader, ComponentOuterAliasKind, ComponentType,
-    ComponentTypeRef, Encoding, FunctionBody, Instance, MemorySectionReader, Operator, Parser, Payload,
-    TableSectionReader,
+    ComponentInstance, ComponentInstanceSectionReader, ComponentOuterAliasKind, ComponentTypeRef, Encoding,
+    FunctionBody, Instance, MemorySectionReader, Operator, Parser, Payload, TableSectionReader,
 };
 
 use crate::{
@@ -169,18 +168,7 @@ impl Scan<'_> {
                 self.define(section.count())?;
                 section.into_iter().try_for_each(|alias| self.alias(alias.map_err(|e| malformed(&e))?))
             }
-            Payload::ComponentTypeSection(section) => {
-                self.define(section.count())?;
-                section.into_iter().try_for_each(|ty| match ty.map_err(|e| malformed(&e))? {
-                    ComponentType::Resource { .. } => {
-                        Err(unusual("the module defines resource types, which a mapping has no use for"))
-                    }
-                    ComponentType::Defined(_)
-                    | ComponentType::Func(_)
-                    | ComponentType::Component(_)
-                    | ComponentType::Instance(_) => Ok(()),
-                })
-            }
+            Payload::ComponentTypeSection(section) => self.define(section.count()),
             Payload::ComponentCanonicalSection(section) => {
                 self.define(section.count())?;
                 section.into_iter().try_for_each(|function| canonical(&function.map_err(|e| malformed(&e))?))
@@ -369,6 +357,9 @@ impl Scan<'_> {
     }
 
     fn memories(&mut self, section: MemorySectionReader<'_>) -> Result<(), Refusal> {
+        if section.count() > 1 {
+            return Err(unusual("a core module has several memories, which is switched off here"));
+        }
         self.counts.memories(section.count())?;
         for memory in section {
             let memory = memory.map_err(|e| malformed(&e))?;
@@ -451,14 +442,14 @@ impl Scan<'_> {
 
 const WASM_PAGE_BYTES: u64 = 64 << 10;
 
+/// Resources of its own are fine: the stubs of the script toolchains have some, and a run's handles are limited.
 fn canonical(function: &CanonicalFunction) -> Result<(), Refusal> {
     match function {
         CanonicalFunction::Lift { .. }
         | CanonicalFunction::Lower { .. }
-        | CanonicalFunction::ResourceDrop { .. } => Ok(()),
-        CanonicalFunction::ResourceNew { .. } | CanonicalFunction::ResourceRep { .. } => {
-            Err(unusual("the module defines resource types, which a mapping has no use for"))
-        }
+        | CanonicalFunction::ResourceDrop { .. }
+        | CanonicalFunction::ResourceNew { .. }
+        | CanonicalFunction::ResourceRep { .. } => Ok(()),
         _ => Err(Refusal::new(
             refusal::TOO_COMPLEX,
             "the module uses the asynchronous component model; a mapping waits for nothing",

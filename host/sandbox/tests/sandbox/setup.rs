@@ -28,6 +28,7 @@ pub(crate) fn settings(folder: &tempfile::TempDir) -> SandboxSettings {
     settings.guest_threads = 2;
     // Behind everything else on a busy machine, the tests would take minutes.
     settings.nice = 0;
+    settings.compile.nice = 0;
     settings
 }
 
