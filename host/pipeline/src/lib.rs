@@ -66,7 +66,8 @@ pub struct PipelineSettings {
     pub run_retry: RetryPolicy,
     /// How long a run may be deferred, in milliseconds since its event arrived.
     pub deferral_ms_max: u64,
-    /// After how many process deaths a run is quarantined.
+    /// After how many process deaths a run is quarantined. High, because a death counts for every run that was
+    /// under way, and whoever kills a host a few times in a row must not fill the operator's morning with innocents.
     pub process_deaths_max: u32,
     /// When a failed delivery is attempted again.
     pub delivery_retry: RetryPolicy,
@@ -88,7 +89,7 @@ impl Default for PipelineSettings {
             needs_max: 64,
             run_retry: RetryPolicy { base_ms: 500, cap_ms: 300_000, attempts_max: 30 },
             deferral_ms_max: 72 * 3_600_000,
-            process_deaths_max: 5,
+            process_deaths_max: 20,
             delivery_retry: RetryPolicy::default(),
             plan: PlanLimits::default(),
             signature_tolerance_s: 300,
