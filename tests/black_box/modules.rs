@@ -55,7 +55,7 @@ async fn a_module_that_hoards_memory_gets_no_more_than_its_limit() {
 async fn neighbours_of_a_looping_module_are_served_meanwhile() {
     let world = World::of(System::SagePro).await;
     let looping = hostile(&world.host, &world.erp, "hostile-loops", json!({})).await;
-    for n in 0..40 {
+    for n in 0..150 {
         accept(&looping, &charge(&format!("evt_{n}"))).await;
     }
     for told in world.story("neighbour").await {
