@@ -11,7 +11,8 @@ pub(crate) const LOG: &str = "portolan:mapping/log@1.0.0";
 pub(crate) const TYPES: &str = "portolan:mapping/types@1.0.0";
 /// What every module exports.
 pub(crate) const MAPPER: &str = "portolan:mapping/mapper@1.0.0";
-/// The core-module import that the WASI 0.1 bridge replaces.
+/// What a core module imports of WASI 0.1. The bridge that replaces it when it is made a component imports the
+/// stand-ins in its turn.
 pub(crate) const WASI_PREVIEW1: &str = "wasi_snapshot_preview1";
 
 /// WASI 0.2 interfaces that have deterministic stand-ins: what plain `wasm32-wasip1` and `wasm32-wasip2`
@@ -69,8 +70,8 @@ fn remedy(import: &str) -> &'static str {
         "a mapping has no network: return `need` and the host fetches the fact. When the code opens no \
          connection itself, its toolchain added the import: build with `--stub-wasi` (componentize-py, \
          componentize-qjs) or with `-d http -d fetch-event` (componentize-js)"
-    } else if import == WASI_PREVIEW1 || import == "wasi_unstable" {
-        "make it a component with `wasm-tools component new --adapt`, or target wasm32-unknown-unknown"
+    } else if import == "wasi_unstable" {
+        "build it for wasm32-wasip1 or wasm32-unknown-unknown with a toolchain of this decade"
     } else if import.starts_with("wasi:") {
         toolchains
     } else if import == "env" || import.starts_with("__wbindgen") {

@@ -171,21 +171,21 @@ fn thread_cpu() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
-/// Bytes that look random and depend on the event alone: the SHA-256 of its id and a counter.
+/// Bytes that look random and depend on the event alone: the SHA-256 of a counter and the event's id.
 struct Random {
-    seed: [u8; 32],
+    seed: String,
     counter: u64,
 }
 
 impl Random {
     fn seeded(seed: &str) -> Self {
-        Self { seed: Sha256::digest(seed.as_bytes()).into(), counter: 0 }
+        Self { seed: seed.to_owned(), counter: 0 }
     }
 
     fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(32) {
-            let block =
-                Sha256::new().chain_update(self.seed).chain_update(self.counter.to_le_bytes()).finalize();
+            let counted = Sha256::new().chain_update(self.counter.to_le_bytes());
+            let block = counted.chain_update(self.seed.as_bytes()).finalize();
             self.counter = self.counter.wrapping_add(1);
             for (byte, value) in chunk.iter_mut().zip(block) {
                 *byte = value;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
 use wasmtime::Engine;
 use wit_component::ComponentEncoder;
 
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     engine::{self, EngineId},
+    interfaces::WASI_PREVIEW1,
     refusal::{self, Refusal},
     structure::{self, Depth, Form},
 };
@@ -107,6 +109,9 @@ fn componentise(module: &[u8]) -> Result<Vec<u8>, Refusal> {
     };
     let mut encoder = ComponentEncoder::default();
     encoder.validate(true);
+    // Linked in only when the module imports it, as plain `wasm32-wasip1` builds do.
+    let bridge = WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
+    encoder.adapter(WASI_PREVIEW1, bridge).map_err(|error| refuse(&error))?;
     encoder.module(module).map_err(|error| refuse(&error))?;
     encoder.encode().map_err(|error| refuse(&error))
 }

@@ -173,3 +173,25 @@ async fn what_is_linked_to_stand_ins_is_said_at_upload() {
     assert!(admitted.imports.iter().any(|name| name == "wasi:cli/exit@0.2.3"));
     assert!(admitted.warnings[0].contains("wasi:cli/exit@0.2.3"), "{:?}", admitted.warnings);
 }
+
+#[tokio::test]
+async fn a_core_module_of_wasi_0_1_is_made_a_component_and_prints_to_the_log() {
+    let setup = Setup::new();
+    let imports = Guest::default().imports
+        + r#"(import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+             (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))"#;
+    // An I/O vector of one piece, "nothing" and a line feed, to standard error; then the time, in nanoseconds.
+    let transform = "(i32.store8 (i32.const 231) (i32.const 10))
+        (i32.store (i32.const 3000) (i32.const 224)) (i32.store (i32.const 3004) (i32.const 8))
+        (if (call $fd_write (i32.const 2) (i32.const 3000) (i32.const 1) (i32.const 3008)) (then unreachable))
+        (if (call $clock (i32.const 0) (i64.const 1) (i32.const 3016)) (then unreachable))
+        (if (i64.ne (i64.load (i32.const 3016)) (i64.const 1763600001234000000)) (then unreachable))
+        (i32.const 200)";
+    let upload = Guest { imports, ..Guest::transforming(transform) }.core_module();
+    let admitted = setup.admit(upload).await;
+    assert_eq!(admitted.warnings.len(), 2, "{:?}", admitted.warnings);
+    let module = setup.sandbox.load(&admitted.digest, crate::setup::unreachable).await.unwrap();
+    let report = setup.run(&module).await;
+    assert_eq!(skipped(&report), "nothing");
+    assert_eq!((report.log[0].level, report.log[0].message.as_str()), (LogLevel::Warn, "nothing"));
+}
