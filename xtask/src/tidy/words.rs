@@ -50,9 +50,10 @@ const PHRASES: [(&str, &str); 14] = [
 ];
 
 /// Places where a word belongs to the system that the code speaks with: a path that starts so, the word, why.
-const PLACES: [(&str, &str, &str); 7] = [
+const PLACES: [(&str, &str, &str); 8] = [
     ("xtask/src/tidy/words.rs", "*", "the lists themselves"),
     ("host/sandbox/src/", "function", "WebAssembly's own word"),
+    ("host/sandbox/src/compiler/worker.rs", "adapter", "the toolchain's own word for the WASI 0.1 bridge"),
     ("host/connectors/src/sap_ecc", "function", "SAP's own word for what RFC calls"),
     ("host/connectors/src/sap_ecc", "message", "SAP's own word for a line of RETURN"),
     ("host/simulators/src/sap", "function", "SAP's own word for what RFC calls"),
