@@ -40,8 +40,18 @@ impl Description {
     pub fn connection(mut self, name: &str, connector: &str, operations: &[&str]) -> Self {
         let operations = operations.iter().map(|&operation| operation.to_owned()).collect();
         let (name, connector) = (name.to_owned(), connector.to_owned());
-        self.connections.push(RequiredConnection { name, connector, operations });
+        self.connections.push(RequiredConnection { name, connector, operations, optional: false });
         self
+    }
+
+    /// As [`Self::connection`], but a mapping may leave it unbound.
+    #[must_use]
+    pub fn optional_connection(self, name: &str, connector: &str, operations: &[&str]) -> Self {
+        let mut description = self.connection(name, connector, operations);
+        if let Some(added) = description.connections.last_mut() {
+            added.optional = true;
+        }
+        description
     }
 
     /// A lookup table it reads, and what that maps, for the person who fills it.

@@ -79,6 +79,7 @@ fn delivery(delivery: &Delivery) -> Value {
         "body": parsed(&delivery.body),
         "after": delivery.after,
         "bindings": delivery.bindings.iter().map(binding).collect::<Vec<_>>(),
+        "once": delivery.once,
         "unless": delivery.unless.as_ref().map(check),
         "captures": delivery.captures.iter().map(capture).collect::<Vec<_>>(),
         "ledger": delivery.ledger.iter().map(|line| json!({

@@ -9,6 +9,7 @@
 //! | to say what it is and may do | [`contract::Description`] |
 //! | to return what shall be done | [`contract::Plan`], [`contract::Delivery`], [`Check`] |
 //! | to read Stripe's objects | [`stripe`] |
+//! | Stripe's flows, and write an ERP's side only | [`flow`] |
 //! | exact amounts, splits, dates | [`money`], [`date`] |
 //! | the formats of an ERP | [`sap`], [`epicor`], [`sage_pro`], [`text`], [`short`] |
 //! | to test it with `cargo test` | [`testing`] |
@@ -52,6 +53,7 @@ mod cx;
 pub mod date;
 mod describe;
 pub mod epicor;
+pub mod flow;
 #[cfg(not(target_family = "wasm"))]
 pub mod json;
 pub mod log;

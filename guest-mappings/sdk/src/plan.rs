@@ -95,6 +95,7 @@ impl Delivery {
             body: body.to_string(),
             after: Vec::new(),
             bindings: Vec::new(),
+            once: None,
             unless: None,
             captures: Vec::new(),
             ledger: Vec::new(),
@@ -124,6 +125,14 @@ impl Delivery {
             source: source.into(),
             target: target.into(),
         });
+        self
+    }
+
+    /// The economic fact that the call records: of all deliveries through the connection that name the same one,
+    /// one call is made, and the others take its response for their own.
+    #[must_use]
+    pub fn once(mut self, fact: impl Into<String>) -> Self {
+        self.once = Some(fact.into());
         self
     }
 

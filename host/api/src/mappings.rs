@@ -157,9 +157,13 @@ async fn check(api: &Api, mapping: &Mapping, description: &Description) -> Resul
     }
     for wanted in &description.connections {
         let name = &wanted.name;
-        let id = mapping.connections.get(name).ok_or_else(|| {
-            refuse(format!("connections/{name}: the module needs a connection to {}", wanted.connector))
-        })?;
+        let Some(id) = mapping.connections.get(name) else {
+            if wanted.optional {
+                continue;
+            }
+            let text = format!("connections/{name}: the module needs a connection to {}", wanted.connector);
+            return Err(refuse(text));
+        };
         let row = api.shared.store.connection_get(&mapping.scope, id).await;
         let row = row.map_err(|_| foreign(&format!("connection as connections/{name} names")))?;
         if row.connector != wanted.connector {

@@ -148,6 +148,8 @@ record! {
         bindings: Vec<Binding>,
         /// How to find out whether the call was made already.
         unless: Option<ExistenceCheck>,
+        /// The economic fact that it records: one call is made for all that name the same one.
+        once: Option<String>,
         /// Ids to remember.
         captures: Vec<Capture>,
         /// The accounting lines it stands for.
@@ -256,6 +258,9 @@ record! {
         connector: String,
         /// Every operation used on it.
         operations: Vec<String>,
+        /// Whether a mapping may leave it unbound.
+        #[serde(default)]
+        optional: bool,
     }
 
     /// A lookup table that a module reads.

@@ -210,6 +210,9 @@ fn check_delivery(
     description: &Description,
     limits: &PlanLimits,
 ) -> Result<(), PlanProblem> {
+    if let Some(once) = &delivery.once {
+        text("the fact of `once`", once, limits.key_chars_max)?;
+    }
     let unless = delivery.unless.iter();
     for operation in std::iter::once(&delivery.operation).chain(unless.clone().map(|check| &check.operation))
     {
@@ -263,6 +266,7 @@ mod tests {
                 name: "erp".into(),
                 connector: "epicor".into(),
                 operations: vec!["order.create".into()],
+                optional: false,
             }],
             tables: vec![],
             settings_schema: json!({}),
@@ -278,6 +282,7 @@ mod tests {
             after: after.iter().map(|s| (*s).to_owned()).collect(),
             bindings: vec![],
             unless: None,
+            once: None,
             captures: vec![],
             ledger: vec![],
         }

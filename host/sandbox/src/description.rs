@@ -131,6 +131,7 @@ mod tests {
                 name: "erp".into(),
                 connector: "epicor".into(),
                 operations: vec!["order.create".into()],
+                optional: false,
             }],
             tables: vec![],
             settings_schema: json!({"type": "object"}),

@@ -64,6 +64,7 @@ impl Reader {
                     name: self.text(required.name),
                     connector: self.text(required.connector),
                     operations: self.texts(required.operations),
+                    optional: required.optional,
                 })
                 .collect(),
             tables: description
@@ -142,6 +143,7 @@ impl Reader {
             after: self.texts(delivery.after),
             bindings: self.bindings(delivery.bindings),
             unless: delivery.unless.map(|check| self.existence_check(check, at)).transpose()?,
+            once: delivery.once.map(|fact| self.text(fact)),
             captures: delivery
                 .captures
                 .into_iter()

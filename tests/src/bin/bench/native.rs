@@ -180,6 +180,7 @@ fn delivery(delivery: sdk::Delivery) -> anyhow::Result<host::PlannedDelivery> {
         after: delivery.after,
         bindings: each(delivery.bindings, binding)?,
         unless: delivery.unless.map(check).transpose()?,
+        once: delivery.once,
         captures: each(delivery.captures, |one| {
             Ok(host::Capture { key: reference_key(one.key), system: one.system, pointer: one.pointer })
         })?,
