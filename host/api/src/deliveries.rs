@@ -109,6 +109,7 @@ pub(crate) fn render(row: &Delivery) -> Value {
         "body": row.body,
         "after": row.after,
         "ledger": row.ledger,
+        "once": row.once,
         "ordering_key": row.ordering_key,
         "state": row.state,
         "in_doubt": row.in_doubt,

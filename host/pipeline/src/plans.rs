@@ -1,7 +1,7 @@
 //! From a module's plan to the rows of the outbox.
 
 use portolan_domain::{
-    AlertId, DeliveryId, Timestamp,
+    AlertId, ConnectionId, DeliveryId, Timestamp,
     contract::{Description, Plan, PlannedAlert},
     plan::{self, PlanLimits},
 };
@@ -44,7 +44,10 @@ pub fn to_run_end(
             .ok_or_else(|| BadPlan(format!("the mapping binds no connection {:?}", planned.connection)))?;
         deliveries.push(NewDelivery {
             id: DeliveryId::generate(now),
-            call_id: call_id(event, mapping, &planned.key),
+            call_id: match &planned.once {
+                Some(fact) => call_id_of_fact(event, connection, fact),
+                None => call_id(event, mapping, &planned.key),
+            },
             connection: connection.clone(),
             key: planned.key,
             operation: planned.operation,
@@ -52,6 +55,7 @@ pub fn to_run_end(
             after: planned.after,
             bindings: planned.bindings,
             unless: planned.unless,
+            once: planned.once,
             captures: planned.captures,
             ledger: planned.ledger,
         });
@@ -69,15 +73,26 @@ pub fn to_run_end(
 /// the run is executed or the delivery attempted, on any host, and after a restore. 32 hex digits.
 #[must_use]
 pub fn call_id(event: &Event, mapping: &Mapping, key: &str) -> String {
-    let mut digest = Sha256::new();
-    let parts = [
+    identity(&[
         event.scope.tenant.as_str(),
         event.scope.environment.as_str(),
         event.source.as_str(),
         &event.idempotency_key,
         mapping.id.as_str(),
         key,
-    ];
+    ])
+}
+
+/// The identity of a call that records an economic fact: the same for every event and mapping that tells it, so
+/// that whoever makes the call, the other system sees one.
+#[must_use]
+pub fn call_id_of_fact(event: &Event, connection: &ConnectionId, fact: &str) -> String {
+    let scope = &event.scope;
+    identity(&[scope.tenant.as_str(), scope.environment.as_str(), "once", connection.as_str(), fact])
+}
+
+fn identity(parts: &[&str]) -> String {
+    let mut digest = Sha256::new();
     for part in parts {
         digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         digest.update(part.as_bytes());

@@ -19,6 +19,7 @@ use crate::{
     compiler::{CompileError, Compiled, Compiler, Purpose},
     description,
     engine::{self, EngineId},
+    interfaces::WASI_PREVIEW1,
     limits::{ModuleLimits, RunLimits},
     loaded::Loaded,
     module::Module,
@@ -404,8 +405,9 @@ fn warnings(structure: &Structure) -> Vec<String> {
     if structure.form == Form::CoreModule {
         warnings.push("a core module was uploaded; it was made a component".to_owned());
     }
+    let imports = structure.imports.iter().map(String::as_str);
     let stand_ins: Vec<&str> =
-        structure.imports.iter().map(String::as_str).filter(|name| name.starts_with("wasi:")).collect();
+        imports.filter(|name| name.starts_with("wasi:") || *name == WASI_PREVIEW1).collect();
     if !stand_ins.is_empty() {
         warnings.push(format!(
             "it imports WASI ({}), which is linked to stand-ins: time stands still at the event's received time, \

@@ -24,6 +24,7 @@ pub mod claims;
 pub mod deliveries;
 pub mod events;
 pub mod model;
+pub mod onces;
 pub mod runs;
 pub mod world;
 
@@ -93,6 +94,12 @@ macro_rules! store_conformance {
                 claims_respect_the_room_of_each_lane,
                 starting_ends_the_leases_of_the_dead,
                 the_backlog_counts_what_is_not_final,
+            ];
+            onces: [
+                s14_a_fact_told_twice_is_recorded_once,
+                s14_doubt_about_a_fact_passes_to_who_records_it_next,
+                s14_a_dead_delivery_leaves_the_fact_to_the_next,
+                s14_a_fact_belongs_to_its_connection,
             ];
             model: [a_random_history_agrees_with_the_model];
         }

@@ -42,6 +42,8 @@ pub struct Delivery {
     pub after: Vec<String>,
     /// The accounting lines it stands for.
     pub ledger: Vec<LedgerLine>,
+    /// The economic fact that it records, if it names one.
+    pub once: Option<String>,
     /// Deliveries of one mapping with the same key are made in the order of their events.
     pub ordering_key: String,
     /// Where it stands.
@@ -121,6 +123,9 @@ pub struct DeliveryClaim {
     /// When the latest doubt arose: when an ambiguous attempt was finished, or when an attempt was found abandoned
     /// (then this claim's `now`). A retryable or permanent failure leaves it as it is.
     pub doubt_since: Option<Timestamp>,
+    /// The response of another delivery that recorded the same economic fact (S14): to be taken for this one's own,
+    /// without a call.
+    pub made: Option<Value>,
 }
 
 /// How an attempt ended.

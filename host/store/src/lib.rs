@@ -24,6 +24,7 @@
 //! | S11 | Nothing of one scope is ever answered to another. |
 //! | S12 | Open alerts with one scope, code and title are one alert, counted. |
 //! | S13 | A claim costs the same whether ten or ten million finished rows are stored. |
+//! | S14 | Of deliveries through one connection that name the same economic fact (`once`), one at a time is leased. When one is delivered, every later claim of another brings its response; when one is in doubt, so is the next. |
 
 pub mod alert;
 #[cfg(feature = "conformance")]

@@ -144,6 +144,8 @@ pub struct NewDelivery {
     pub bindings: Vec<Binding>,
     /// How to find out whether it was made already.
     pub unless: Option<ExistenceCheck>,
+    /// The economic fact that it records, if it names one (S14).
+    pub once: Option<String>,
     /// Ids to remember from the response.
     pub captures: Vec<Capture>,
     /// The accounting lines it stands for.

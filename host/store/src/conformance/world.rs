@@ -223,6 +223,7 @@ impl World {
             after: after.iter().map(|key| (*key).to_owned()).collect(),
             bindings: vec![],
             unless: None,
+            once: None,
             captures: vec![],
             ledger: vec![],
         }

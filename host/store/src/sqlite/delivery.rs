@@ -20,11 +20,12 @@ use crate::{
 mod claim;
 mod decide;
 mod finish;
+mod once;
 mod order;
 pub(super) mod plan;
 
 #[cfg(test)]
-pub(super) use claim::CLAIM_STATEMENTS;
+pub(super) use {claim::CLAIM_STATEMENTS, once::STATEMENTS as ONCE_STATEMENTS};
 
 /// The whole answer to `delivery_attempts`; the retry policy ends long before.
 const ATTEMPTS_MAX: u32 = 1_000;
@@ -33,7 +34,7 @@ macro_rules! select {
     ($($rest:literal),*) => {
         concat!(
             "SELECT d.id, d.tenant, d.environment, e.id, r.id, d.mapping, d.position, d.key, d.call_id,
-                d.connection, d.operation, coalesce(c.sent, c.body), c.after_keys, c.ledger, d.ordering_key,
+                d.connection, d.operation, coalesce(c.sent, c.body), c.after_keys, c.ledger, c.once, d.ordering_key,
                 d.state, d.doubt_since IS NOT NULL, d.attempts, d.due_at, c.response, d.reason, d.created_at, d.updated_at
              FROM deliveries d JOIN delivery_contents c ON c.delivery_seq = d.seq
              JOIN runs r ON r.seq = d.run_seq JOIN events e ON e.seq = d.event_seq ",
@@ -57,6 +58,7 @@ fn read(c: &mut Columns<'_, '_>) -> Result<Delivery, StoreError> {
         body: c.json()?,
         after: c.json_or_default()?,
         ledger: c.json_or_default()?,
+        once: c.get()?,
         ordering_key: c.get()?,
         state: c.parsed()?,
         in_doubt: c.get()?,

@@ -127,6 +127,7 @@ fn the_database_knows_the_states_of_the_domain_and_no_others() {
 fn claim_statements() -> Vec<&'static str> {
     let mut all = run::claim_statements();
     all.extend(delivery::CLAIM_STATEMENTS);
+    all.extend(delivery::ONCE_STATEMENTS);
     all.extend(wake::CLAIM_STATEMENTS);
     all
 }

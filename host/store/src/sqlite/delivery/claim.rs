@@ -7,6 +7,7 @@ use portolan_domain::contract::Binding;
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
+use super::once::{self, Fact};
 use crate::{
     ClaimRequest, Lease, StoreError,
     delivery::DeliveryClaim,
@@ -29,7 +30,7 @@ const NEXT_CONNECTION: &str = "
 const NEXT_DELIVERY: &str = "
     SELECT d.seq, d.run_seq, d.id, d.lease_epoch, d.tenant, d.environment, e.id, r.id, d.key, d.call_id,
         d.connection, d.operation, c.body, c.bindings, c.existence, c.captures, d.attempts, d.attempts_before,
-        d.doubt_since
+        d.doubt_since, c.once
     FROM deliveries d INDEXED BY deliveries_claim
     CROSS JOIN delivery_contents c ON c.delivery_seq = d.seq
     CROSS JOIN runs r ON r.seq = d.run_seq
@@ -45,12 +46,20 @@ const LEASE: &str = "
         lease_epoch = lease_epoch + 1, attempts = attempts + 1, updated_at = ?4
     WHERE seq = ?1";
 
+const PARK: &str = "UPDATE deliveries SET due = 0, wake_at = ?2 WHERE seq = ?1";
+
+/// How long a delivery is left alone when another is being made for its economic fact, in milliseconds.
+const PARKED_MS: i64 = 250;
+
+/// Deliveries of one connection that one claim may find so.
+const PARKED_MAX: usize = 32;
+
 const INTENT: &str = "INSERT INTO attempts (delivery_seq, number, owner, started_at) VALUES (?1, ?2, ?3, ?4)";
 
 /// What a claim of deliveries executes: see the test of S13.
 #[cfg(test)]
 pub(in crate::sqlite) const CLAIM_STATEMENTS: &[&str] =
-    &[NEXT_TENANT, NEXT_CONNECTION, NEXT_DELIVERY, RESPONSE, LEASE, INTENT];
+    &[NEXT_TENANT, NEXT_CONNECTION, NEXT_DELIVERY, RESPONSE, LEASE, PARK, INTENT];
 
 pub(super) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Vec<DeliveryClaim>, StoreError> {
     wake::deliveries(tx.conn, request.now)?;
@@ -107,16 +116,32 @@ fn claim_one(
     connection: &str,
     request: &ClaimRequest,
 ) -> Result<Option<DeliveryClaim>, StoreError> {
-    let found = first(conn, NEXT_DELIVERY, [tenant, connection], |c| {
-        Ok((c.get::<i64>()?, c.get::<i64>()?, read(c, &request.owner)?))
-    })?;
-    let Some((seq, run_seq, mut claim)) = found else { return Ok(None) };
-    claim.responses = responses(conn, run_seq, &claim)?;
     let now = millis(request.now);
-    let until = now.saturating_add(integer(request.lease_ms));
-    change(conn, LEASE, params![seq, request.owner, until, now])?;
-    change(conn, INTENT, params![seq, claim.attempt, request.owner, now])?;
-    Ok(Some(claim))
+    for _ in 0..PARKED_MAX {
+        let found = first(conn, NEXT_DELIVERY, [tenant, connection], |c| {
+            Ok((c.get::<i64>()?, c.get::<i64>()?, read(c, &request.owner)?, c.get::<Option<String>>()?))
+        })?;
+        let Some((seq, run_seq, mut claim, once)) = found else { return Ok(None) };
+        if let Some(once) = once {
+            match once::take(conn, (connection, &once), (seq, claim.doubt_since))? {
+                Fact::UnderWay => {
+                    change(conn, PARK, params![seq, now.saturating_add(PARKED_MS)])?;
+                    continue;
+                }
+                Fact::Made(response) => claim.made = Some(response),
+                Fact::Open { doubt_since } => {
+                    claim.doubt_since = doubt_since;
+                    claim.in_doubt = doubt_since.is_some();
+                }
+            }
+        }
+        claim.responses = responses(conn, run_seq, &claim)?;
+        let until = now.saturating_add(integer(request.lease_ms));
+        change(conn, LEASE, params![seq, request.owner, until, now])?;
+        change(conn, INTENT, params![seq, claim.attempt, request.owner, now])?;
+        return Ok(Some(claim));
+    }
+    Ok(None)
 }
 
 fn read(c: &mut Columns<'_, '_>, owner: &str) -> Result<DeliveryClaim, StoreError> {
@@ -141,6 +166,7 @@ fn read(c: &mut Columns<'_, '_>, owner: &str) -> Result<DeliveryClaim, StoreErro
         attempts_since_redrive: 0,
         in_doubt: false,
         doubt_since: None,
+        made: None,
     };
     let (attempts, before): (u32, u32) = (c.count()?, c.count()?);
     claim.attempt = attempts.saturating_add(1);

@@ -23,8 +23,8 @@ const INSERT: &str = "
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?17, ?17)";
 
 const INSERT_CONTENTS: &str = "
-    INSERT INTO delivery_contents (delivery_seq, after_keys, bindings, existence, captures, ledger, body)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    INSERT INTO delivery_contents (delivery_seq, after_keys, bindings, existence, captures, ledger, body, once)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 const INSERT_AFTER: &str = "INSERT INTO delivery_after (first_seq, delivery_seq) VALUES (?1, ?2)";
 
@@ -114,7 +114,8 @@ fn insert_one(
         new.unless.as_ref().map(json_of).transpose()?,
         json_list(&new.captures)?,
         json_list(&new.ledger)?,
-        json(&new.body)
+        json(&new.body),
+        new.once
     ];
     change(conn, INSERT_CONTENTS, contents)?;
     Ok(seq)

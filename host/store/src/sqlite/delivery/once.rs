@@ -1,0 +1,64 @@
+//! One call for one economic fact (S14). `onces` names, for each fact, the delivery that was leased for it last.
+//! Nothing here waits for another delivery's turn: only for a lease, which ends by itself. So no two deliveries can
+//! wait for each other, whatever their plans say.
+
+use portolan_domain::Timestamp;
+use rusqlite::{Connection, params};
+use serde_json::Value;
+
+use crate::{
+    StoreError,
+    sqlite::row::{change, first, millis},
+};
+
+const LAST: &str = "
+    SELECT d.seq, d.state, d.doubt_since, c.response FROM onces o
+    CROSS JOIN deliveries d ON d.seq = o.delivery_seq
+    CROSS JOIN delivery_contents c ON c.delivery_seq = d.seq
+    WHERE o.connection = ?1 AND o.once = ?2";
+
+const TAKE: &str = "
+    INSERT INTO onces (connection, once, delivery_seq) VALUES (?1, ?2, ?3)
+    ON CONFLICT (connection, once) DO UPDATE SET delivery_seq = excluded.delivery_seq";
+
+const DOUBT: &str = "UPDATE deliveries SET doubt_since = ?2 WHERE seq = ?1";
+
+/// Every statement of this file.
+#[cfg(test)]
+pub(in crate::sqlite) const STATEMENTS: &[&str] = &[LAST, TAKE, DOUBT];
+
+/// What is known of a fact when a delivery is about to be leased for it.
+pub(super) enum Fact {
+    /// Another delivery is being made for it just now.
+    UnderWay,
+    /// Another delivery recorded it: this was the response.
+    Made(Value),
+    /// It is this delivery's to record.
+    Open {
+        /// The latest doubt whether it was recorded already, if any.
+        doubt_since: Option<Timestamp>,
+    },
+}
+
+/// Whether this delivery is the one to record the fact; if so, it is from now on. It inherits the doubt of the one
+/// before it; `doubt_since` is its own.
+pub(super) fn take(
+    conn: &Connection,
+    (connection, once): (&str, &str),
+    (seq, doubt_since): (i64, Option<Timestamp>),
+) -> Result<Fact, StoreError> {
+    let last = first(conn, LAST, [connection, once], |c| {
+        Ok((c.get::<i64>()?, c.get::<String>()?, c.time_option()?, c.json()?))
+    })?;
+    let inherited = match last {
+        Some((last, ..)) if last == seq => return Ok(Fact::Open { doubt_since }),
+        Some((_, state, _, response)) if state == "delivered" => return Ok(Fact::Made(response)),
+        Some((_, state, ..)) if state == "leased" => return Ok(Fact::UnderWay),
+        Some((_, _, doubt_since, _)) => doubt_since,
+        None => None,
+    };
+    change(conn, TAKE, params![connection, once, seq])?;
+    let doubt_since = doubt_since.max(inherited);
+    change(conn, DOUBT, params![seq, doubt_since.map(millis)])?;
+    Ok(Fact::Open { doubt_since })
+}
