@@ -107,14 +107,14 @@ async fn both_secrets_are_accepted_while_one_is_rolled() {
     let source = world.tenant.hook.trim_start_matches("/hooks/");
     let path = format!("/api/v1/environments/sandbox/sources/{source}");
     let new = "whsec_the_new_one_0123456789";
-    let both = json!({ "settings": {}, "signing_secrets": [SIGNING_SECRET, new] });
+    let both = json!({ "settings": {}, "secrets": [SIGNING_SECRET, new] });
     world.tenant.client.put(&path, &both).await.unwrap();
     for (told, secret) in story.iter().zip([SIGNING_SECRET, new]) {
         let headers = signed_headers(secret, told.event.as_bytes());
         let (status, _) = post(&world, &world.tenant.hook, told.event.as_bytes(), &headers).await;
         assert_eq!(status, StatusCode::OK);
     }
-    let only_new = json!({ "settings": {}, "signing_secrets": [new] });
+    let only_new = json!({ "settings": {}, "secrets": [new] });
     world.tenant.client.put(&path, &only_new).await.unwrap();
     let headers = signed_headers(SIGNING_SECRET, story[2].event.as_bytes());
     let (status, _) = post(&world, &world.tenant.hook, story[2].event.as_bytes(), &headers).await;

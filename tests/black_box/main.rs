@@ -12,4 +12,5 @@ mod demo;
 mod faults;
 mod hooks;
 mod modules;
+mod senders;
 mod tenants;

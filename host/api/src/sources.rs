@@ -1,9 +1,13 @@
-//! Sources. Signing secrets go in and never come out.
+//! Sources. Secrets go in and never come out.
+
+use std::time::Duration;
 
 use axum::{extract::State, http::StatusCode};
+use portolan_connectors::{Effect, Operation};
 use portolan_domain::{Secret, SourceId};
 use portolan_pipeline::{
-    routes::{SourceSettings, sealed_for},
+    routes::{PollSettings, SourceSettings, sealed_for},
+    senders::{Auth, Sender},
     vault::Secrets,
 };
 use portolan_store::source::Source;
@@ -20,8 +24,8 @@ use crate::{
     tenants::check_name,
 };
 
-/// Systems whose events this host can check and read.
-const SYSTEMS: [&str; 1] = ["stripe"];
+/// Shorter secrets can be guessed.
+const SECRET_BYTES_MIN: usize = 16;
 
 /// Secrets of one source: two are active while one is rolled, a few more do no harm.
 const SECRETS_MAX: usize = 8;
@@ -33,7 +37,9 @@ pub(crate) struct NewSource {
     system: String,
     #[serde(default)]
     settings: serde_json::Map<String, Value>,
-    signing_secrets: Vec<Secret>,
+    /// What senders prove themselves with: Stripe's `whsec_…`; `user:password` for Basic; a token; a key for HMAC.
+    #[serde(default)]
+    secrets: Vec<Secret>,
 }
 
 #[derive(Deserialize)]
@@ -41,7 +47,7 @@ pub(crate) struct NewSource {
 pub(crate) struct ChangedSource {
     settings: serde_json::Map<String, Value>,
     /// All active ones: the old and the new while a secret is rolled.
-    signing_secrets: Vec<Secret>,
+    secrets: Vec<Secret>,
 }
 
 /// `POST …/sources`
@@ -51,10 +57,6 @@ pub(crate) async fn create_source(
     Json(new): Json<NewSource>,
 ) -> Result<(StatusCode, axum::Json<Value>), Problem> {
     check_name(&new.name)?;
-    if !SYSTEMS.contains(&new.system.as_str()) {
-        let text = format!("A source's system is one of {SYSTEMS:?}.");
-        return Err(Problem::unprocessable("unknown-system", text));
-    }
     let now = api.shared.clock.now();
     let source = Source {
         id: SourceId::generate(now),
@@ -65,9 +67,10 @@ pub(crate) async fn create_source(
         sealed_secrets: Vec::new(),
         created_at: now,
     };
-    let source = seal_and_check(&api, source, new.signing_secrets)?;
+    let (source, poll) = seal_and_check(&api, source, new.secrets).await?;
     let answer = render(&source);
-    api.shared.store.source_create(source).await?;
+    api.shared.store.source_create(source.clone()).await?;
+    api.shared.store.poll_schedule(&source.scope, &source.id, poll, now).await?;
     Ok((StatusCode::CREATED, axum::Json(answer)))
 }
 
@@ -80,9 +83,11 @@ pub(crate) async fn update_source(
 ) -> Result<axum::Json<Value>, Problem> {
     let mut source = api.shared.store.source_get(&caller.scope, &id).await?;
     source.settings = Value::Object(changed.settings);
-    let source = seal_and_check(&api, source, changed.signing_secrets)?;
+    let (source, poll) = seal_and_check(&api, source, changed.secrets).await?;
     let answer = render(&source);
-    api.shared.store.source_update(&caller.scope, &id, source.settings, source.sealed_secrets).await?;
+    let store = &api.shared.store;
+    store.source_update(&caller.scope, &id, source.settings, source.sealed_secrets).await?;
+    store.poll_schedule(&caller.scope, &id, poll, api.shared.clock.now()).await?;
     api.shared.routes.forget();
     Ok(axum::Json(answer))
 }
@@ -106,20 +111,67 @@ pub(crate) async fn get_source(
     Ok(axum::Json(render(&api.shared.store.source_get(&caller.scope, &id).await?)))
 }
 
-fn seal_and_check(api: &Api, mut source: Source, secrets: Vec<Secret>) -> Result<Source, Problem> {
-    if let Err(error) = serde_json::from_value::<SourceSettings>(source.settings.clone()) {
-        return Err(Problem::unprocessable("invalid-source", format!("settings: {error}")));
+/// The source with its secrets sealed, and how often it is polled.
+async fn seal_and_check(
+    api: &Api,
+    mut source: Source,
+    secrets: Vec<Secret>,
+) -> Result<(Source, Option<Duration>), Problem> {
+    let refuse = |text: String| Problem::unprocessable("invalid-source", text);
+    let sender = Sender::of(&source.system).ok_or_else(|| {
+        let systems = Sender::ALL.map(Sender::system);
+        Problem::unprocessable("unknown-system", format!("A source's system is one of {systems:?}."))
+    })?;
+    let settings: SourceSettings = serde_json::from_value(source.settings.clone())
+        .map_err(|error| refuse(format!("settings: {error}")))?;
+    let certificate_header = api.shared.settings.client_certificate_header.is_some();
+    let settings = settings.check(sender, certificate_header);
+    let settings = settings.map_err(|text| refuse(format!("settings: {text}")))?;
+    let auth = settings.auth_of(sender);
+    check_secrets(auth, &secrets).map_err(|text| refuse(text.to_owned()))?;
+    if let Some(poll) = &settings.poll {
+        check_poll(api, &source, sender, poll).await?;
     }
-    let long_enough = |secret: &Secret| secret.expose().len() >= 16;
-    if secrets.is_empty() || secrets.len() > SECRETS_MAX || !secrets.iter().all(long_enough) {
-        let text =
-            "signing_secrets: give 1 to 8 secrets of at least 16 characters (Stripe's begin with whsec_).";
-        return Err(Problem::unprocessable("invalid-source", text));
-    }
-    let named = secrets.into_iter().enumerate().map(|(n, secret)| (format!("signing_secret.{n}"), secret));
+    let named = secrets.into_iter().enumerate().map(|(n, secret)| (format!("secret.{n}"), secret));
     let sealed = api.vault.seal(&sealed_for(&source), &named.collect::<Secrets>());
     source.sealed_secrets = sealed.map_err(|error| Problem::unavailable(&error))?;
-    Ok(source)
+    Ok((source, settings.poll.map(|poll| Duration::from_secs(poll.every_s))))
+}
+
+fn check_secrets(auth: Auth, secrets: &[Secret]) -> Result<(), &'static str> {
+    let long_enough = |secret: &Secret| secret.expose().len() >= SECRET_BYTES_MIN;
+    match auth {
+        Auth::ClientCertificate if secrets.is_empty() => Ok(()),
+        Auth::ClientCertificate => Err("secrets: a source that asks for client certificates has none"),
+        Auth::Basic if !secrets.iter().all(|secret| secret.expose().contains(':')) => {
+            Err("secrets: give each as user:password")
+        }
+        Auth::Signature | Auth::Bearer | Auth::Basic
+            if secrets.is_empty() || secrets.len() > SECRETS_MAX || !secrets.iter().all(long_enough) =>
+        {
+            Err("secrets: give 1 to 8 secrets of at least 16 characters (Stripe's begin with whsec_)")
+        }
+        Auth::Signature | Auth::Bearer | Auth::Basic => Ok(()),
+    }
+}
+
+/// A source is polled through a connection to its own system, by a read of it.
+async fn check_poll(api: &Api, source: &Source, sender: Sender, poll: &PollSettings) -> Result<(), Problem> {
+    let refuse = |text: String| Problem::unprocessable("invalid-source", format!("settings: poll/{text}"));
+    let row = api.shared.store.connection_get(&source.scope, &poll.connection).await;
+    let row =
+        row.map_err(|_| refuse("connection: there is no such connection in this environment".to_owned()))?;
+    if row.connector != sender.system() {
+        return Err(refuse(format!("connection: a connection to {} is needed", sender.system())));
+    }
+    let known = api.shared.registry.get(&row.connector).map(|connector| connector.operations());
+    let read = |operation: &&Operation| operation.name == poll.operation && operation.effect == Effect::Read;
+    if !poll.operation.ends_with(".changed") || known.unwrap_or_default().iter().find(read).is_none() {
+        let text =
+            "operation: it must be a read that tells what changed, as events.changed or customers.changed";
+        return Err(refuse(text.to_owned()));
+    }
+    Ok(())
 }
 
 fn render(source: &Source) -> Value {

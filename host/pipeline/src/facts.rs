@@ -1,5 +1,7 @@
 //! Fetches what a run asks for: all needs of one round at once.
 
+use std::collections::HashSet;
+
 use futures::future::join_all;
 use portolan_connectors::{CallContext, Effect, Found};
 use portolan_domain::{
@@ -51,20 +53,27 @@ fn check(shared: &Shared, description: &Description, known: &[Fact], needs: &[Ne
     if needs.is_empty() {
         return Err(NoFacts::Nonsense("the module needs facts but names none".to_owned()));
     }
-    let max = shared.settings.needs_max;
-    if needs.len() > max {
-        return Err(NoFacts::Nonsense(format!(
-            "the module has {} needs at once, at most {max} are allowed",
-            needs.len()
-        )));
+    let settings = &shared.settings;
+    let queries = needs.iter().filter(|need| matches!(need, Need::Query(_))).count();
+    let lookups = needs.len() - queries;
+    for (what, count, max) in [
+        ("queries", queries, settings.queries_max),
+        ("lookups and references", lookups, settings.lookups_max),
+    ] {
+        if count > max {
+            let text = format!("the module has {count} {what} at once, at most {max} are allowed");
+            return Err(NoFacts::Nonsense(text));
+        }
     }
-    for (index, need) in needs.iter().enumerate() {
+    let text = |need: &Need| serde_json::to_string(need).unwrap_or_default();
+    let mut told: HashSet<String> = known.iter().map(|fact| text(&fact.need)).collect();
+    for need in needs {
         check_need(need, description).map_err(NoFacts::Nonsense)?;
-        let told = known.iter().map(|fact| &fact.need).chain(needs.iter().take(index));
-        if told.into_iter().any(|other| other == need) {
-            let need = serde_json::to_string(need).unwrap_or_default();
+        let need = text(need);
+        if told.contains(&need) {
             return Err(NoFacts::Nonsense(format!("the module asks twice for the same fact: {need}")));
         }
+        told.insert(need);
     }
     Ok(())
 }

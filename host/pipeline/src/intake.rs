@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::future::join_all;
 use http::HeaderMap;
 use portolan_domain::{
     AlertId, Environment, EventId, RunId, SourceId, contract::Severity, state::EventState,
@@ -25,8 +26,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     Shared,
     routes::{LiveMode, Route, RouteError},
-    signature::{SignatureProblem, verify_stripe},
-    stripe::{EventHead, read_head},
+    senders::{EventHead, Proof, signature::SignatureProblem},
 };
 
 /// An alert about a source's signatures is stored at most this often; the metric counts each.
@@ -35,19 +35,23 @@ const ALERT_PAUSE: Duration = Duration::from_secs(1);
 /// What the sender is told.
 #[derive(Debug)]
 pub enum Answer {
-    /// The event is durable (or was, when it is a repeat).
-    Accepted {
-        /// Its id; of the first one when it is a repeat.
-        event: EventId,
-        /// Whether it had been stored before.
-        repeat: bool,
-    },
+    /// Every event of the request is durable (or was, when it is a repeat).
+    Accepted(Vec<Taken>),
     /// No source has this address.
     UnknownSource,
     /// Not signed by anyone who knows the source's secret, or too long ago.
     Refused(SignatureProblem),
     /// It could not be made durable: the sender must try again.
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// An event that was taken in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Its id; of the first one when it is a repeat.
+    pub event: EventId,
+    /// Whether it had been stored before.
+    pub repeat: bool,
 }
 
 /// Takes events in.
@@ -64,7 +68,7 @@ impl Intake {
         Self { shared, alerted: Mutex::default() }
     }
 
-    /// Takes one request in. When this returns `Accepted`, the event survives power loss.
+    /// Takes one request in. When this returns `Accepted`, its events survive power loss.
     pub async fn accept(&self, source: &SourceId, headers: &HeaderMap, body: Bytes) -> Answer {
         let route = match self.shared.routes.find(source).await {
             Ok(route) => route,
@@ -76,82 +80,113 @@ impl Intake {
             self.alert(&route, problem).await;
             return Answer::Refused(problem);
         }
-        let (event, runs) = self.read(&route, headers, &body);
+        let media_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let events = self.read(&route, media_type, &body);
+        let stored = join_all(events.into_iter().map(|(event, runs)| self.store(&route, event, runs))).await;
+        match stored.into_iter().collect::<Result<Vec<_>, _>>() {
+            Ok(taken) => Answer::Accepted(taken),
+            Err(error) => Answer::Unavailable(Box::new(error)),
+        }
+    }
+
+    /// Takes in an event that was asked for rather than sent.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn take(&self, route: &Route, head: EventHead) -> Result<Taken, StoreError> {
+        let (event, runs) = self.event(route, head, None);
+        self.store(route, event, runs).await
+    }
+
+    async fn store(&self, route: &Route, event: Event, runs: Vec<NewRun>) -> Result<Taken, StoreError> {
         let id = event.id.clone();
         let (kind, system, state) = (event.kind.clone(), event.system.clone(), event.state);
         let routed = !runs.is_empty();
-        match self.shared.store.event_accept(event, runs).await {
-            Ok(Accepted::New) => {
+        match self.shared.store.event_accept(event, runs).await? {
+            Accepted::New => {
                 metrics::counter!("portolan_events_accepted_total", "system" => system, "state" => state.as_str())
                     .increment(1);
                 tracing::debug!(event.id = %id, event.kind = kind, tenant.id = %route.source.scope.tenant, "event accepted");
                 if routed {
                     self.shared.runs_due.ring();
                 }
-                Answer::Accepted { event: id, repeat: false }
+                Ok(Taken { event: id, repeat: false })
             }
-            Ok(Accepted::Repeat(first)) => {
+            Accepted::Repeat(first) => {
                 metrics::counter!("portolan_events_repeated_total", "system" => system).increment(1);
-                Answer::Accepted { event: first, repeat: true }
+                Ok(Taken { event: first, repeat: true })
             }
-            Err(error) => Answer::Unavailable(Box::new(error)),
         }
     }
 
     fn verify(&self, route: &Route, headers: &HeaderMap, body: &[u8]) -> Result<(), SignatureProblem> {
-        // Two headers of one name would let a proxy and us look at different ones.
-        let mut values = headers.get_all("stripe-signature").iter();
-        let header = values.next().and_then(|value| value.to_str().ok());
-        if values.next().is_some() {
-            return Err(SignatureProblem::Unreadable);
-        }
-        let now_s = self.shared.clock.now().as_seconds();
-        verify_stripe(header, body, &route.secrets, now_s, self.shared.settings.signature_tolerance_s)
+        let settings = &self.shared.settings;
+        let proof = Proof {
+            auth: route.settings.auth_of(route.sender),
+            secrets: &route.secrets,
+            certificates: &route.settings.certificates,
+            certificate_header: settings.client_certificate_header.as_ref(),
+            now_s: self.shared.clock.now().as_seconds(),
+            tolerance_s: settings.signature_tolerance_s,
+        };
+        route.sender.verify(&proof, headers, body)
     }
 
-    fn read(&self, route: &Route, headers: &HeaderMap, body: &Bytes) -> (Event, Vec<NewRun>) {
+    /// The events of a request: those that it holds, or one dead event that says why it holds none.
+    fn read(&self, route: &Route, media_type: Option<&str>, body: &Bytes) -> Vec<(Event, Vec<NewRun>)> {
+        match route.sender.read(body) {
+            Ok(heads) => heads.into_iter().map(|head| self.event(route, head, media_type)).collect(),
+            Err(problem) => {
+                let head = EventHead {
+                    // It has no id of its own: the same bytes again are the same event.
+                    idempotency_key: format!("sha256:{}", hex::encode(Sha256::digest(body))),
+                    kind: String::new(),
+                    occurred_at: None,
+                    object_id: None,
+                    livemode: None,
+                    account: None,
+                    payload: body.clone(),
+                };
+                let event = self.blank(route, head, media_type);
+                vec![(
+                    Event { state: EventState::Dead, reason: Some(problem.to_string()), ..event },
+                    Vec::new(),
+                )]
+            }
+        }
+    }
+
+    fn blank(&self, route: &Route, head: EventHead, media_type: Option<&str>) -> Event {
         let now = self.shared.clock.now();
-        let media_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let mut event = Event {
+        Event {
             id: EventId::generate(now),
             scope: route.source.scope.clone(),
             source: route.source.id.clone(),
             source_name: route.source.name.clone(),
             system: route.source.system.clone(),
-            kind: String::new(),
-            object_id: None,
-            idempotency_key: String::new(),
-            occurred_at: now,
+            kind: head.kind,
+            object_id: head.object_id,
+            idempotency_key: head.idempotency_key,
+            occurred_at: head.occurred_at.unwrap_or(now),
             received_at: now,
-            media_type: media_type.unwrap_or("application/json").chars().take(100).collect(),
-            payload: body.to_vec(),
+            media_type: media_type.unwrap_or(route.sender.media_type()).chars().take(100).collect(),
+            payload: head.payload.into(),
             state: EventState::Routed,
             reason: None,
-        };
-        let head = match read_head(body) {
-            Ok(head) => head,
-            Err(problem) => {
-                // It has no id of its own: the same bytes again are the same event.
-                event.idempotency_key = format!("sha256:{}", hex::encode(Sha256::digest(body)));
-                event.state = EventState::Dead;
-                event.reason = Some(problem.to_string());
-                return (event, Vec::new());
-            }
-        };
-        if let Some(reason) = misdirected(route, &head) {
-            event.state = EventState::Dead;
-            event.reason = Some(reason);
         }
-        event.occurred_at = head.created.unwrap_or(now);
-        event.kind = head.kind;
-        event.object_id = head.object_id;
-        event.idempotency_key = head.id;
-        if event.state == EventState::Dead {
+    }
+
+    fn event(&self, route: &Route, head: EventHead, media_type: Option<&str>) -> (Event, Vec<NewRun>) {
+        let misdirected = misdirected(route, &head);
+        let mut event = self.blank(route, head, media_type);
+        if misdirected.is_some() {
+            event.state = EventState::Dead;
+            event.reason = misdirected;
             return (event, Vec::new());
         }
         let runs: Vec<NewRun> = route
             .mappings_for(&event.kind)
-            .map(|mapping| NewRun { id: RunId::generate(now), mapping: mapping.id.clone() })
+            .map(|mapping| NewRun { id: RunId::generate(event.received_at), mapping: mapping.id.clone() })
             .collect();
         if runs.is_empty() {
             event.state = EventState::Unrouted;
@@ -174,7 +209,7 @@ impl Intake {
             id: AlertId::generate(at),
             severity: Severity::Warning,
             code: problem.code().to_owned(),
-            title: format!("requests to source {:?} are not signed with its secret", route.source.name),
+            title: format!("requests to source {:?} do not prove who sends them", route.source.name),
             detail: json!({ "source": route.source.id, "problem": problem.to_string() }),
             at,
         };
@@ -187,8 +222,10 @@ impl Intake {
 /// Why an event does not belong to this source, if it does not.
 fn misdirected(route: &Route, head: &EventHead) -> Option<String> {
     let production = route.source.scope.environment == Environment::Production;
-    if route.settings.livemode == LiveMode::Match && head.livemode != production {
-        let mode = if head.livemode { "live-mode" } else { "test-mode" };
+    if let Some(livemode) = head.livemode.filter(|live| *live != production)
+        && route.settings.livemode == LiveMode::Match
+    {
+        let mode = if livemode { "live-mode" } else { "test-mode" };
         return Some(format!(
             "a {mode} event in the {} environment; set the source's `livemode` to `any` to use it",
             route.source.scope.environment

@@ -8,7 +8,8 @@
 //!   ask for, and stores what they decided together with every delivery that follows (the outbox).
 //! * [`deliverer`]: claims deliveries, asks whether the document exists where that is due, makes the call
 //!   through a connector, and stores how it ended.
-//! * [`Pipeline`]: what the three share, and their start and end.
+//! * [`poller`]: asks sources that do not tell, or forget to, for what changed.
+//! * [`Pipeline`]: what these share, and their start and end.
 //!
 //! Start, retry, approval, redrive and the morning after a crash all take this same path: the loops look
 //! into the store for due work. A nudge carries no data; it only makes the look sooner, and losing one costs
@@ -29,10 +30,10 @@ pub mod intake;
 pub mod mapper;
 mod nudge;
 pub mod plans;
+pub mod poller;
 pub mod rooms;
 pub mod routes;
-pub mod signature;
-pub mod stripe;
+pub mod senders;
 pub mod vault;
 mod work;
 
@@ -60,8 +61,10 @@ pub struct PipelineSettings {
     pub poll_ms: u64,
     /// How often a run may ask for facts.
     pub rounds_max: u32,
-    /// Needs of one round.
-    pub needs_max: usize,
+    /// Queries of one round, each a call to another system.
+    pub queries_max: usize,
+    /// Lookups and references of one round, which the store answers.
+    pub lookups_max: usize,
     /// When a run is executed again that failed for a passing reason.
     pub run_retry: RetryPolicy,
     /// How long a run may be deferred, in milliseconds since its event arrived.
@@ -75,6 +78,9 @@ pub struct PipelineSettings {
     pub plan: PlanLimits,
     /// How long a sender's clock may differ from ours, in seconds.
     pub signature_tolerance_s: u64,
+    /// In which header the proxy before this host puts the SHA-256 fingerprint of a client certificate that it has checked.
+    /// None: sources cannot ask for client certificates. Whoever can reach the host past the proxy can set it.
+    pub client_certificate_header: Option<http::HeaderName>,
 }
 
 impl Default for PipelineSettings {
@@ -86,13 +92,15 @@ impl Default for PipelineSettings {
             lease_ms: 180_000,
             poll_ms: 500,
             rounds_max: 8,
-            needs_max: 64,
+            queries_max: 64,
+            lookups_max: 4096,
             run_retry: RetryPolicy { base_ms: 500, cap_ms: 300_000, attempts_max: 30 },
             deferral_ms_max: 72 * 3_600_000,
             process_deaths_max: 20,
             delivery_retry: RetryPolicy::default(),
             plan: PlanLimits::default(),
             signature_tolerance_s: 300,
+            client_certificate_header: None,
         }
     }
 }
@@ -171,6 +179,7 @@ impl Pipeline {
         let (stop, stopped) = watch::channel(false);
         let mut loops = JoinSet::new();
         loops.spawn(mapper::Mapper::new(shared.clone(), engine).work(stopped.clone()));
+        loops.spawn(poller::Poller::new(shared.clone()).work(stopped.clone()));
         loops.spawn(deliverer::Deliverer::new(shared).work(stopped));
         Ok(Self { stop, loops })
     }

@@ -8,11 +8,14 @@ use std::{
     time::Duration,
 };
 
-use portolan_domain::{Clock, Secret, SourceId, contract::kind_covers};
+use portolan_domain::{Clock, ConnectionId, Secret, SourceId, contract::kind_covers};
 use portolan_store::{Store, StoreError, mapping::Mapping, source::Source};
 use serde::Deserialize;
 
-use crate::vault::{Sealed, Vault};
+use crate::{
+    senders::{Auth, Sender},
+    vault::{Sealed, Vault},
+};
 
 /// How long a route is used before it is read again.
 pub const KEPT_FOR: Duration = Duration::from_secs(5);
@@ -20,17 +23,83 @@ pub const KEPT_FOR: Duration = Duration::from_secs(5);
 /// Routes kept at most; beyond, all are forgotten and read again as they are needed.
 const KEPT_MAX: usize = 20_000;
 
-/// A source's settings.
+/// A source's settings. Which of them a source may have depends on its system: see [`SourceSettings::check`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceSettings {
+    /// Stripe. `match` (default): in `production` only live-mode events are used, elsewhere only test-mode ones.
+    /// `any`: both.
+    pub livemode: LiveMode,
+    /// Stripe. When set, events of another connected account are not used.
+    pub account: Option<String>,
+    /// How senders prove themselves: `signature` (Stripe; default of Epicor and Sage Pro), `bearer`, `basic` (default of
+    /// SAP ECC), `client-certificate`.
+    pub auth: Option<Auth>,
+    /// SHA-256 fingerprints of client certificates, in hex; for `client-certificate`.
+    pub certificates: Vec<String>,
+    /// What is asked for regularly, besides what is sent.
+    pub poll: Option<PollSettings>,
+}
+
+/// What a source asks for regularly.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SourceSettings {
-    /// `match` (default): in `production` only live-mode events are used, elsewhere only test-mode ones.
-    /// `any`: both.
+pub struct PollSettings {
+    /// Through which connection.
+    pub connection: ConnectionId,
+    /// A read that answers `{"items","cursor","more"}`: `events.changed`, `customers.changed`.
+    pub operation: String,
+    /// Seconds between two looks, from 10 to 86,400.
+    pub every_s: u64,
+    /// What else to ask, as the operation documents it; an object.
     #[serde(default)]
-    pub livemode: LiveMode,
-    /// When set, events of another connected account are not used.
-    #[serde(default)]
-    pub account: Option<String>,
+    pub parameters: serde_json::Map<String, serde_json::Value>,
+}
+
+impl SourceSettings {
+    /// Reads and checks the settings of a source of this system.
+    ///
+    /// # Errors
+    /// The setting that is wrong, and what would be right.
+    pub fn check(self, sender: Sender, certificate_header: bool) -> Result<Self, String> {
+        let system = sender.system();
+        if sender != Sender::Stripe && (self.livemode != LiveMode::Match || self.account.is_some()) {
+            return Err(format!("livemode and account are for Stripe; {system} has neither"));
+        }
+        let auth = self.auth_of(sender);
+        if !sender.auths().contains(&auth) {
+            return Err(format!("auth: a source of {system} can check {:?}", sender.auths()));
+        }
+        if (auth == Auth::ClientCertificate) == self.certificates.is_empty() {
+            return Err(
+                "certificates: name fingerprints when auth is client-certificate, and only then".to_owned()
+            );
+        }
+        let hex = |text: &String| {
+            text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        };
+        if !self.certificates.iter().all(hex) {
+            return Err(
+                "certificates: SHA-256 fingerprints, 64 lower-case hex digits without colons".to_owned()
+            );
+        }
+        if auth == Auth::ClientCertificate && !certificate_header {
+            let remedy = "the operator must name the header in which the proxy before this host puts the fingerprint of a \
+                          checked client certificate: the setting server.client_certificate_header";
+            return Err(format!("auth: {remedy}"));
+        }
+        if self.poll.as_ref().is_some_and(|poll| !(10..=86_400).contains(&poll.every_s)) {
+            return Err("poll/every_s: from 10 to 86400 seconds".to_owned());
+        }
+        Ok(self)
+    }
+
+    /// How senders of this system prove themselves.
+    #[must_use]
+    pub fn auth_of(&self, sender: Sender) -> Auth {
+        let default = sender.auths().first().copied().unwrap_or(Auth::Signature);
+        self.auth.unwrap_or(default)
+    }
 }
 
 /// Which of Stripe's modes a source takes.
@@ -49,9 +118,11 @@ pub enum LiveMode {
 pub struct Route {
     /// As stored.
     pub source: Source,
+    /// The kind of system that sends here.
+    pub sender: Sender,
     /// Its settings, read.
     pub settings: SourceSettings,
-    /// Every active signing secret.
+    /// Every active secret.
     pub secrets: Vec<Secret>,
     /// Its enabled mappings.
     pub mappings: Vec<Mapping>,
@@ -77,6 +148,9 @@ pub enum RouteError {
     /// Its settings do not read: it was stored by another version.
     #[error("reading the source's settings")]
     Settings(#[from] serde_json::Error),
+    /// Its system is none that this version knows.
+    #[error("the source's system {0:?} is unknown")]
+    System(String),
 }
 
 /// Routes by source.
@@ -123,9 +197,10 @@ impl Routes {
         let source = self.store.source_at(id).await?;
         let secrets = self.vault.open(&sealed_for(&source), &source.sealed_secrets)?.into_values().collect();
         let settings = serde_json::from_value(source.settings.clone())?;
+        let sender = Sender::of(&source.system).ok_or_else(|| RouteError::System(source.system.clone()))?;
         let mut mappings = self.store.mapping_of_source(&source.scope, id).await?;
         mappings.retain(|mapping| mapping.enabled);
-        Ok(Route { source, settings, secrets, mappings, read_at })
+        Ok(Route { source, sender, settings, secrets, mappings, read_at })
     }
 }
 

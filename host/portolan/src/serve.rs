@@ -48,7 +48,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let limits = RunLimits { memory_bytes_max: settings.sandbox.memory_bytes_max, ..RunLimits::default() };
     let engine = Arc::new(SandboxEngine::new(store.clone(), sandbox.clone(), limits));
     let outbound = Outbound::new(outbound_policy(&settings)?);
-    let shared = Shared::new(store, clock, vault.clone(), outbound, pipeline_settings(&settings));
+    let shared = Shared::new(store, clock, vault.clone(), outbound, pipeline_settings(&settings)?);
     let listener = TcpListener::bind(settings.listen).await.with_context(|| settings.listen.to_string())?;
     let address = listener.local_addr()?;
     let pipeline = Pipeline::start(shared.clone(), engine).await?;
@@ -148,9 +148,11 @@ fn outbound_policy(settings: &Settings) -> anyhow::Result<OutboundPolicy> {
     })
 }
 
-fn pipeline_settings(settings: &Settings) -> PipelineSettings {
+fn pipeline_settings(settings: &Settings) -> anyhow::Result<PipelineSettings> {
     let pipeline = &settings.pipeline;
-    PipelineSettings {
+    let header = &settings.server.client_certificate_header;
+    let header = (!header.is_empty()).then(|| header.parse()).transpose();
+    Ok(PipelineSettings {
         runs_max: pipeline.runs_max,
         runs_per_tenant_max: pipeline.runs_per_tenant_max,
         deliveries_max: pipeline.deliveries_max,
@@ -160,8 +162,9 @@ fn pipeline_settings(settings: &Settings) -> PipelineSettings {
             attempts_max: pipeline.delivery_attempts_max,
         },
         signature_tolerance_s: pipeline.signature_tolerance_s,
+        client_certificate_header: header.context("server.client_certificate_header")?,
         ..PipelineSettings::default()
-    }
+    })
 }
 
 fn api_settings(settings: &Settings) -> ApiSettings {

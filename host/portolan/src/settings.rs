@@ -44,6 +44,9 @@ pub(crate) struct Server {
     pub(crate) hook_bytes_max: usize,
     /// How long what is under way may take to end at shutdown, in milliseconds.
     pub(crate) shutdown_ms_max: u64,
+    /// In which header the proxy before this host puts the SHA-256 fingerprint (hex) of a client certificate that it has
+    /// checked, for sources that ask for one. It must remove that header from what clients send. Empty: there is none.
+    pub(crate) client_certificate_header: String,
 }
 
 /// Where the host may connect to.
@@ -134,6 +137,7 @@ impl Default for Server {
             body_ms_max: api.body_ms_max,
             hook_bytes_max: api.hook_bytes_max,
             shutdown_ms_max: server.shutdown_ms_max,
+            client_certificate_header: String::new(),
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod deliveries;
 pub mod events;
 pub mod model;
 pub mod onces;
+pub mod polls;
 pub mod runs;
 pub mod world;
 
@@ -100,6 +101,12 @@ macro_rules! store_conformance {
                 s14_doubt_about_a_fact_passes_to_who_records_it_next,
                 s14_a_dead_delivery_leaves_the_fact_to_the_next,
                 s14_a_fact_belongs_to_its_connection,
+            ];
+            polls: [
+                a_source_is_asked_at_once_and_then_regularly,
+                s5_a_late_owner_cannot_move_the_cursor,
+                s11_another_scopes_source_is_not_scheduled,
+                what_was_seen_of_an_object_is_remembered,
             ];
             model: [a_random_history_agrees_with_the_model];
         }

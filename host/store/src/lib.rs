@@ -36,6 +36,7 @@ pub mod key;
 pub mod lookup;
 pub mod mapping;
 pub mod module;
+pub mod poll;
 pub mod reference;
 pub mod run;
 pub mod source;
@@ -54,6 +55,7 @@ pub trait Store:
     + lookup::Lookups
     + mapping::Mappings
     + module::Modules
+    + poll::Polls
     + reference::References
     + run::Runs
     + source::Sources

@@ -42,6 +42,7 @@ mod lookup;
 mod mapping;
 mod migrate;
 mod module;
+mod poll;
 mod reader;
 mod reference;
 mod row;
@@ -148,7 +149,11 @@ impl Store for SqliteStore {}
 impl Upkeep for SqliteStore {
     async fn leases_end_foreign(&self, owner: &str, now: Timestamp) -> Result<u64, StoreError> {
         let owner = owner.to_owned();
-        self.write(move |tx| wake::end_foreign(tx.conn, &owner, now)).await
+        self.write(move |tx| {
+            let polls = poll::end_foreign(tx.conn, &owner, now)?;
+            Ok(polls + wake::end_foreign(tx.conn, &owner, now)?)
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

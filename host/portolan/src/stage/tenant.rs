@@ -67,7 +67,7 @@ impl Tenant {
             client.put(&path, &json!({ "rows": rows })).await?;
         }
         let module = Self::upload(&client, setup.module.clone()).await?;
-        let source = json!({ "name": "stripe", "system": "stripe", "signing_secrets": [SIGNING_SECRET] });
+        let source = json!({ "name": "stripe", "system": "stripe", "secrets": [SIGNING_SECRET] });
         let source = client.post(&format!("{ENVIRONMENT}/sources"), &source).await?;
         let mapping = json!({
             "name": "charges",

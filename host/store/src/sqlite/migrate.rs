@@ -7,8 +7,11 @@ use super::error::Hindrance;
 use crate::StoreError;
 
 /// Every migration, in order. The n-th brings the database to `user_version` n.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../../migrations/0001_start.sql"), include_str!("../../migrations/0002_once.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_start.sql"),
+    include_str!("../../migrations/0002_once.sql"),
+    include_str!("../../migrations/0003_polls.sql"),
+];
 
 /// Makes what is missing.
 pub(super) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
@@ -37,7 +40,7 @@ mod tests {
         migrate(&mut conn).unwrap();
         migrate(&mut conn).unwrap();
         let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(version, 2);
+        assert_eq!(version, 3);
     }
 
     #[test]

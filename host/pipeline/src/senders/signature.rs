@@ -1,6 +1,6 @@
 //! Signatures of incoming requests, checked on the raw bytes in constant time.
 //!
-//! Stripe's scheme (protocols: `Stripe-Signature: t=…,v1=…`): HMAC-SHA256 over `t + "." + body`, keyed with the
+//! Stripe's scheme (`Stripe-Signature: t=…,v1=…`), which is also ours for systems that have none: HMAC-SHA256 over `t + "." + body`, keyed with the
 //! whole secret text including `whsec_`. Every `v1` is compared with every active secret: while a secret is
 //! rolled, Stripe signs with both. Unlike Stripe's libraries we also refuse a time too far in the future.
 
@@ -15,7 +15,7 @@ const SIGNATURES_MAX: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureProblem {
     /// No header, or one without a readable time.
-    #[error("unable to extract timestamp and signatures from the Stripe-Signature header")]
+    #[error("unable to extract timestamp and signatures from the signature header")]
     Unreadable,
     /// A header without any `v1`.
     #[error("no signatures found with expected scheme v1")]
@@ -26,6 +26,12 @@ pub enum SignatureProblem {
     /// Signed too long ago, or in the future.
     #[error("timestamp outside the tolerance zone")]
     OutsideTolerance,
+    /// No readable token, user and password, or certificate.
+    #[error("the request brings no credentials in the form that the source asks for")]
+    CredentialsUnreadable,
+    /// Others than the source's.
+    #[error("the request's credentials are not the source's")]
+    CredentialsMismatch,
 }
 
 impl SignatureProblem {
@@ -37,16 +43,24 @@ impl SignatureProblem {
             Self::NoScheme => "signature-scheme-missing",
             Self::Mismatch => "signature-mismatch",
             Self::OutsideTolerance => "signature-outside-tolerance",
+            Self::CredentialsUnreadable => "credentials-unreadable",
+            Self::CredentialsMismatch => "credentials-mismatch",
         }
+    }
+
+    /// Whether the sender should log on, rather than sign otherwise.
+    #[must_use]
+    pub const fn asks_for_credentials(self) -> bool {
+        matches!(self, Self::CredentialsUnreadable | Self::CredentialsMismatch)
     }
 }
 
-/// Checks a `Stripe-Signature` header.
+/// Checks the value of a signature header.
 ///
 /// # Errors
 /// The first check that fails, in the order of Stripe's own libraries: the age is looked at only when the
 /// signature is right.
-pub fn verify_stripe<'a>(
+pub fn verify_signature<'a>(
     header: Option<&str>,
     body: &[u8],
     secrets: impl IntoIterator<Item = &'a Secret>,
@@ -101,7 +115,7 @@ mod tests {
 
     fn verify(header: &str, body: &[u8], secrets: &[&str], now_s: u64) -> Result<(), SignatureProblem> {
         let secrets: Vec<Secret> = secrets.iter().map(|s| Secret::new(*s)).collect();
-        verify_stripe(Some(header), body, &secrets, now_s, 300)
+        verify_signature(Some(header), body, &secrets, now_s, 300)
     }
 
     #[test]
@@ -126,7 +140,7 @@ mod tests {
         use SignatureProblem::{Mismatch, NoScheme, OutsideTolerance, Unreadable};
         let good = format!("t=1700000000,v1={OF_TEST}");
         let secrets = &["whsec_test_secret"];
-        assert_eq!(verify_stripe(None, BODY, &[Secret::new("x")], 0, 300), Err(Unreadable));
+        assert_eq!(verify_signature(None, BODY, &[Secret::new("x")], 0, 300), Err(Unreadable));
         assert_eq!(verify("", BODY, secrets, 0), Err(Unreadable));
         assert_eq!(verify("t=abc,v1=00", BODY, secrets, 0), Err(Unreadable));
         assert_eq!(verify("t=1700000000", BODY, secrets, 0), Err(NoScheme));
