@@ -106,6 +106,11 @@ impl<'a> Call<'a> {
         tokio::time::timeout(limit, sending).await.unwrap_or(Err(failure(doing, Unanswered::TimedOut)))
     }
 
+    /// How long the call may still take.
+    pub(crate) fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// Waits, if there is time left for it.
     pub(crate) async fn pause(&self, duration: Duration) -> bool {
         if Instant::now() + duration >= self.deadline {

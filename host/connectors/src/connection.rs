@@ -38,6 +38,11 @@ pub(crate) trait System: Send + Sync + std::fmt::Debug {
     fn in_doubt(&self) -> Option<InDoubt> {
         None
     }
+
+    /// As [`Connection::key_window`].
+    fn key_window(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// How a connection is used, whatever it connects to.
@@ -161,6 +166,10 @@ impl<S: System + 'static> Connection for Guarded<S> {
             // Nothing is known of it: the strictest.
             Some(Effect::Read) | None => InDoubt::AskPerson,
         }
+    }
+
+    fn key_window(&self) -> Option<Duration> {
+        self.system.key_window()
     }
 }
 

@@ -136,6 +136,13 @@ pub trait Connection: Send + Sync + std::fmt::Debug {
     /// What may be done when the outcome of this write is unknown. The connector's table by default; a
     /// connection may be stricter or, where its settings say so, know better.
     fn in_doubt(&self, operation: &str) -> InDoubt;
+
+    /// How long after an attempt in doubt the system surely still recognises its key, where
+    /// [`InDoubt::SameKeyAgain`] has such an end. A doubt older than this is settled as [`InDoubt::Ask`] is: by the
+    /// delivery's existence check, else by a person. `None`: for ever.
+    fn key_window(&self) -> Option<Duration> {
+        None
+    }
 }
 
 mod call;

@@ -32,8 +32,9 @@ const DECLARED: [Word; 5] = [
 ];
 
 /// Rightful uses: a phrase (in lower case) that makes the line good, and why.
-const PHRASES: [(&str, &str); 14] = [
+const PHRASES: [(&str, &str); 15] = [
     ("webhook_endpoint", "Stripe's own object"),
+    ("webhook-endpoint", "Stripe's own object, in the name of an operation"),
     ("webhook endpoint", "Stripe's own object"),
     ("for this endpoint", "Stripe's own text"),
     ("sqlite driver", "what every database calls it"),

@@ -29,7 +29,7 @@ fn candidates() -> Vec<Candidate> {
             settings: json!({}),
             secrets: &[("api_key", SECRET)],
             read: ("charge.get", json!({"id": "ch_1"})),
-            write: None,
+            write: Some(("customer.create", json!({"name": "Jenny"}))),
         },
         Candidate {
             connector: "sap-ecc",

@@ -16,6 +16,8 @@ mod sage_pro;
 mod sap_ecc;
 mod server;
 mod stripe;
+mod stripe_sweep;
+mod stripe_writes;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
