@@ -135,6 +135,7 @@ pub(crate) async fn list_connectors(
 fn render_operation(operation: &Operation) -> Value {
     let (effect, in_doubt) = match operation.effect {
         Effect::Read => ("read", None),
+        Effect::Setup => ("setup", None),
         Effect::Write(InDoubt::SameKeyAgain) => ("write", Some("same-key-again")),
         Effect::Write(InDoubt::Ask) => ("write", Some("ask")),
         Effect::Write(InDoubt::AskPerson) => ("write", Some("ask-person")),

@@ -23,6 +23,7 @@ mod modules;
 mod page;
 mod params;
 mod problem;
+mod register;
 mod runs;
 pub mod server;
 mod sources;
@@ -97,6 +98,7 @@ impl Api {
             .route("/connections/{id}/test", post(connections::test_connection))
             .route("/sources", get(sources::list_sources).post(sources::create_source))
             .route("/sources/{id}", get(sources::get_source).put(sources::update_source))
+            .route("/sources/{id}/register", post(register::register_source))
             .route("/lookup-tables", get(lookups::list_tables))
             .route("/lookup-tables/{table}/rows", get(lookups::list_rows).put(lookups::put_rows))
             .route("/lookup-tables/{table}/rows/{key}", get(lookups::get_row).delete(lookups::delete_row))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::{extract::State, http::StatusCode};
+use portolan_connectors::Effect;
 use portolan_domain::{
     ConnectionId, MappingId, ModuleDigest, SourceId,
     contract::{Description, kind_covers},
@@ -175,7 +176,10 @@ async fn check(api: &Api, mapping: &Mapping, description: &Description) -> Resul
         }
         let connector = api.shared.registry.get(&row.connector);
         let known: Vec<&str> = connector
-            .map(|connector| connector.operations().iter().map(|operation| operation.name).collect())
+            .map(|connector| {
+                connector.operations().iter().filter(|operation| operation.effect != Effect::Setup)
+            })
+            .map(|operations| operations.map(|operation| operation.name).collect())
             .unwrap_or_default();
         if let Some(operation) = wanted.operations.iter().find(|name| !known.contains(&name.as_str())) {
             return Err(refuse(format!(

@@ -130,7 +130,7 @@ impl<S: System + 'static> Connection for Guarded<S> {
         body: &Value,
         context: &CallContext,
     ) -> Result<Value, CallFailure> {
-        if !matches!(self.effect(operation), Some(Effect::Write(_))) {
+        if !matches!(self.effect(operation), Some(Effect::Write(_) | Effect::Setup)) {
             return Err(self.unknown(operation, "write"));
         }
         let (call, began) = (Call::begin(&self.pool, context), Instant::now());
@@ -164,7 +164,7 @@ impl<S: System + 'static> Connection for Guarded<S> {
         match self.effect(operation) {
             Some(Effect::Write(in_doubt)) => self.system.in_doubt().unwrap_or(in_doubt),
             // Nothing is known of it: the strictest.
-            Some(Effect::Read) | None => InDoubt::AskPerson,
+            Some(Effect::Read | Effect::Setup) | None => InDoubt::AskPerson,
         }
     }
 

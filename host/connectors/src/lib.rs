@@ -34,6 +34,8 @@ pub enum Effect {
     Read,
     /// Makes or changes a document; with what may be done when the outcome is unknown.
     Write(InDoubt),
+    /// Changes how the system calls us. For the host's own use, never for modules: the answer may hold a secret.
+    Setup,
 }
 
 /// Code for one kind of system.

@@ -74,8 +74,8 @@ const OPERATIONS: &[Operation] = &[
     Operation { name: "customer.delete", effect: AGAIN },
     Operation { name: "metadata.update", effect: AGAIN },
     Operation { name: "refund.create", effect: AGAIN },
-    Operation { name: "webhook-endpoint.create", effect: AGAIN },
-    Operation { name: "webhook-endpoint.update", effect: AGAIN },
+    Operation { name: "webhook-endpoint.create", effect: Effect::Setup },
+    Operation { name: "webhook-endpoint.update", effect: Effect::Setup },
 ];
 
 /// The connector `stripe`.

@@ -77,7 +77,7 @@ async fn ask_and_send(shared: &Shared, claim: &DeliveryClaim, opened: &Opened, b
         let text = format!("{} has no write {:?}", opened.connector, claim.operation);
         return failed(shared, claim, Some(opened), CallFailure::permanent("operation-unknown", text));
     };
-    let rule = opened.connection.in_doubt(&claim.operation);
+    let rule = rule(shared, claim, opened);
     if claim.in_doubt && needs_person(rule, claim.unless.as_ref()) {
         let text = "an earlier attempt may have been carried out, and the system cannot be asked";
         return in_doubt(shared, claim, CallFailure::ambiguous("outcome-unknown", text));
@@ -106,6 +106,17 @@ async fn ask_and_send(shared: &Shared, claim: &DeliveryClaim, opened: &Opened, b
     match opened.connection.write(&claim.operation, body, &context).await {
         Ok(response) => delivered(claim, response, false),
         Err(failure) => failed(shared, claim, Some(opened), failure),
+    }
+}
+
+/// What may be done about a doubt. A system that forgets its keys does not recognise a repeat for ever.
+fn rule(shared: &Shared, claim: &DeliveryClaim, opened: &Opened) -> InDoubt {
+    let rule = opened.connection.in_doubt(&claim.operation);
+    let since = claim.doubt_since.map_or(claim.begun_at, |doubt| doubt.min(claim.begun_at));
+    let age = shared.clock.now().since(since);
+    match (rule, opened.connection.key_window()) {
+        (InDoubt::SameKeyAgain, Some(window)) if age >= window => InDoubt::Ask,
+        (rule, _) => rule,
     }
 }
 
@@ -192,16 +203,14 @@ fn failed(
             let after = failure.after().unwrap_or_default();
             retry(shared, claim, failure, after, None)
         }
-        CallFailure::Ambiguous { .. } => {
-            match opened.map(|opened| opened.connection.in_doubt(&claim.operation)) {
-                Some(InDoubt::SameKeyAgain) => retry(shared, claim, failure, Duration::ZERO, None),
-                Some(InDoubt::Ask) if claim.unless.is_some() => {
-                    let settle = opened.map(|opened| opened.connection.settle()).unwrap_or_default();
-                    retry(shared, claim, failure, settle, None)
-                }
-                _ => in_doubt(shared, claim, failure),
+        CallFailure::Ambiguous { .. } => match opened.map(|opened| rule(shared, claim, opened)) {
+            Some(InDoubt::SameKeyAgain) => retry(shared, claim, failure, Duration::ZERO, None),
+            Some(InDoubt::Ask) if claim.unless.is_some() => {
+                let settle = opened.map(|opened| opened.connection.settle()).unwrap_or_default();
+                retry(shared, claim, failure, settle, None)
             }
-        }
+            _ => in_doubt(shared, claim, failure),
+        },
     }
 }
 

@@ -8,6 +8,7 @@ mod compile;
 mod demo;
 mod serve;
 mod settings;
+mod source;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,11 @@ enum Command {
     Simulate(portolan_simulators::SimulateArgs),
     /// Shows the whole way on this machine: host, stand-ins, three tenants, more than 30 charges.
     Demo(demo::DemoArgs),
+    /// Sources of a running host.
+    Source {
+        #[command(subcommand)]
+        command: source::SourceCommand,
+    },
     /// Prints settings.
     Config {
         #[command(subcommand)]
@@ -57,6 +63,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::main(args),
         Command::Simulate(args) => simulate(args),
         Command::Demo(args) => return demo::main(args),
+        Command::Source { command } => source::main(command),
         Command::Config { command } => config(command),
     };
     match ended {

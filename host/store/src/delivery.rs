@@ -123,6 +123,8 @@ pub struct DeliveryClaim {
     /// When the latest doubt arose: when an ambiguous attempt was finished, or when an attempt was found abandoned
     /// (then this claim's `now`). A retryable or permanent failure leaves it as it is.
     pub doubt_since: Option<Timestamp>,
+    /// When its first attempt began: now, for the first. An idempotency key is as old as that.
+    pub begun_at: Timestamp,
     /// The response of another delivery that recorded the same economic fact (S14): to be taken for this one's own,
     /// without a call.
     pub made: Option<Value>,

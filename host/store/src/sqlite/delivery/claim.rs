@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use portolan_domain::contract::Binding;
+use portolan_domain::{Timestamp, contract::Binding};
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
@@ -41,6 +41,8 @@ const RESPONSE: &str = "
     SELECT c.response FROM deliveries d CROSS JOIN delivery_contents c ON c.delivery_seq = d.seq
     WHERE d.run_seq = ?1 AND d.key = ?2 AND d.state = 'delivered'";
 
+const BEGUN: &str = "SELECT started_at FROM attempts WHERE delivery_seq = ?1 AND number = 1";
+
 const LEASE: &str = "
     UPDATE deliveries SET state = 'leased', due = 0, wake_at = ?3, lease_owner = ?2,
         lease_epoch = lease_epoch + 1, attempts = attempts + 1, updated_at = ?4
@@ -59,7 +61,7 @@ const INTENT: &str = "INSERT INTO attempts (delivery_seq, number, owner, started
 /// What a claim of deliveries executes: see the test of S13.
 #[cfg(test)]
 pub(in crate::sqlite) const CLAIM_STATEMENTS: &[&str] =
-    &[NEXT_TENANT, NEXT_CONNECTION, NEXT_DELIVERY, RESPONSE, LEASE, PARK, INTENT];
+    &[NEXT_TENANT, NEXT_CONNECTION, NEXT_DELIVERY, RESPONSE, BEGUN, LEASE, PARK, INTENT];
 
 pub(super) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Vec<DeliveryClaim>, StoreError> {
     wake::deliveries(tx.conn, request.now)?;
@@ -119,7 +121,12 @@ fn claim_one(
     let now = millis(request.now);
     for _ in 0..PARKED_MAX {
         let found = first(conn, NEXT_DELIVERY, [tenant, connection], |c| {
-            Ok((c.get::<i64>()?, c.get::<i64>()?, read(c, &request.owner)?, c.get::<Option<String>>()?))
+            Ok((
+                c.get::<i64>()?,
+                c.get::<i64>()?,
+                read(c, &request.owner, request.now)?,
+                c.get::<Option<String>>()?,
+            ))
         })?;
         let Some((seq, run_seq, mut claim, once)) = found else { return Ok(None) };
         if let Some(once) = once {
@@ -136,6 +143,9 @@ fn claim_one(
             }
         }
         claim.responses = responses(conn, run_seq, &claim)?;
+        if claim.attempt > 1 {
+            claim.begun_at = first(conn, BEGUN, [seq], |c| c.time())?.unwrap_or(claim.begun_at);
+        }
         let until = now.saturating_add(integer(request.lease_ms));
         change(conn, LEASE, params![seq, request.owner, until, now])?;
         change(conn, INTENT, params![seq, claim.attempt, request.owner, now])?;
@@ -144,7 +154,7 @@ fn claim_one(
     Ok(None)
 }
 
-fn read(c: &mut Columns<'_, '_>, owner: &str) -> Result<DeliveryClaim, StoreError> {
+fn read(c: &mut Columns<'_, '_>, owner: &str, now: Timestamp) -> Result<DeliveryClaim, StoreError> {
     let id = c.parsed()?;
     let epoch: u64 = c.count()?;
     let mut claim = DeliveryClaim {
@@ -166,6 +176,7 @@ fn read(c: &mut Columns<'_, '_>, owner: &str) -> Result<DeliveryClaim, StoreErro
         attempts_since_redrive: 0,
         in_doubt: false,
         doubt_since: None,
+        begun_at: now,
         made: None,
     };
     let (attempts, before): (u32, u32) = (c.count()?, c.count()?);

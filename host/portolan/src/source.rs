@@ -1,0 +1,57 @@
+//! `portolan source`: sources, through the API of a running host.
+
+use clap::{Args, Subcommand};
+use portolan::stage::Client;
+use serde_json::json;
+
+/// Which host, and who asks.
+#[derive(Args)]
+pub(crate) struct Access {
+    /// The host's address.
+    #[arg(long, env = "PORTOLAN_URL", default_value = "http://127.0.0.1:8080")]
+    host: String,
+    /// A key of a tenant admin.
+    #[arg(long, env = "PORTOLAN_KEY", hide_env_values = true)]
+    key: String,
+    /// The environment: sandbox, qa or production.
+    #[arg(long, env = "PORTOLAN_ENVIRONMENT")]
+    environment: String,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SourceCommand {
+    /// Has Stripe send to a source exactly the events that its mappings serve.
+    ///
+    /// Creates a webhook endpoint at Stripe and gives its signing secret to the source; run again after mappings
+    /// have changed, it changes that one. Prints what was done as JSON.
+    Register {
+        /// The source: src_…
+        source: String,
+        /// The connection to Stripe whose key may write webhook endpoints: con_…
+        #[arg(long)]
+        connection: String,
+        /// The host's address as Stripe reaches it: https://hooks.example.com
+        #[arg(long)]
+        public_url: String,
+        /// The API version in which Stripe writes events. Without it: the account's.
+        #[arg(long)]
+        api_version: Option<String>,
+        #[command(flatten)]
+        access: Access,
+    },
+}
+
+pub(crate) fn main(command: SourceCommand) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(command))
+}
+
+async fn run(command: SourceCommand) -> anyhow::Result<()> {
+    let SourceCommand::Register { source, connection, public_url, api_version, access } = command;
+    let client = Client::new(&access.host, Some(&access.key))?;
+    let path = format!("/api/v1/environments/{}/sources/{source}/register", access.environment);
+    let url = format!("{}/hooks/{source}", public_url.trim_end_matches('/'));
+    let body = json!({ "connection": connection, "url": url, "api_version": api_version });
+    println!("{}", client.post(&path, &body).await?);
+    Ok(())
+}
