@@ -1,8 +1,8 @@
 //! Questions that a mapping asks of the facts: made here, answered by [`Cx`](crate::Cx).
 
-use std::{collections::BTreeMap, marker::PhantomData};
+use std::{cell::Cell, collections::BTreeMap, marker::PhantomData};
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
@@ -11,20 +11,28 @@ use crate::{
 };
 
 /// The answers to the needs of earlier calls.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Facts<'a> {
     facts: &'a [Fact],
+    /// Where the next answer is likely to be: questions are asked in the order in which they were asked before, and
+    /// a payout asks thousands.
+    likely: Cell<usize>,
 }
 
 impl<'a> Facts<'a> {
     /// In the order in which they were asked.
     #[must_use]
     pub fn new(facts: &'a [Fact]) -> Self {
-        Self { facts }
+        Self { facts, likely: Cell::new(0) }
     }
 
     fn answer(&self, need: &Need) -> Option<&'a Answer> {
-        self.facts.iter().find(|fact| same(&fact.need, need)).map(|fact| &fact.answer)
+        let likely = self.likely.get();
+        let (earlier, later) = self.facts.split_at_checked(likely).unwrap_or((self.facts, &[]));
+        let mut ordered = later.iter().chain(earlier).zip((likely..self.facts.len()).chain(0..likely));
+        let (fact, place) = ordered.find(|(fact, _)| same(&fact.need, need))?;
+        self.likely.set(place.saturating_add(1));
+        Some(&fact.answer)
     }
 }
 
@@ -96,8 +104,49 @@ fn query_reference(kind: &str, id: &str) -> Question<Counterparts> {
 #[derive(Debug, Clone)]
 pub struct ReferenceQuestion(Question<Counterparts>);
 
+/// Under which ids other systems know many objects, in their order. Asked together; more than the host answers in
+/// one round are asked in several.
+#[must_use]
+pub fn references<'a>(keys: impl IntoIterator<Item = (&'a str, &'a str)>) -> ReferenceQuestions {
+    let need =
+        |(kind, id): (&str, &str)| Need::Reference(ReferenceKey { kind: kind.to_owned(), id: id.to_owned() });
+    ReferenceQuestions(keys.into_iter().map(need).collect())
+}
+
+/// How many references are asked in one round: a little fewer than the host grants, for what is asked beside them.
+const REFERENCES_MAX: usize = 4_000;
+
+/// The question under which ids other systems know many objects.
+#[derive(Debug, Clone)]
+pub struct ReferenceQuestions(Vec<Need>);
+
+impl Ask for ReferenceQuestions {
+    type Answer = Vec<Counterparts>;
+
+    fn read(&self, facts: &Facts<'_>, missing: &mut Vec<Need>) -> Result<Option<Vec<Counterparts>>, Stop> {
+        let mut answers = Vec::with_capacity(self.0.len());
+        let mut asked = std::collections::BTreeSet::new();
+        for need in &self.0 {
+            match facts.answer(need) {
+                None => {
+                    let Need::Reference(key) = need else { continue };
+                    if asked.len() < REFERENCES_MAX && asked.insert((&key.kind, &key.id)) {
+                        missing.push(need.clone());
+                    }
+                }
+                Some(Answer::Absent) => answers.push(Counterparts::default()),
+                Some(Answer::Found(json)) => {
+                    answers.push(serde_json::from_str(json).map_err(|error| unexpected(need, &error))?);
+                }
+                Some(Answer::Failed(problem)) => return Err(refused(need, problem)),
+            }
+        }
+        Ok(asked.is_empty().then_some(answers))
+    }
+}
+
 /// An object's ids in other systems.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Counterparts(BTreeMap<String, String>);
 
 impl Counterparts {
@@ -105,6 +154,12 @@ impl Counterparts {
     #[must_use]
     pub fn id(&self, system: &str) -> Option<&str> {
         self.0.get(system).map(String::as_str)
+    }
+
+    /// Whether no other system knows it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -264,6 +319,25 @@ mod tests {
         let mut missing = Vec::new();
         assert!(questions.read(&Facts::new(&[]), &mut missing).unwrap().is_none());
         assert_eq!(missing.len(), 3);
+    }
+
+    #[test]
+    fn many_references_are_asked_in_rounds_and_answered_in_order() {
+        let ids: Vec<String> = (0..9_000).map(|number| format!("ch_{number}")).collect();
+        let questions = references(ids.iter().chain(&ids).map(|id| ("stripe.charge", id.as_str())));
+        let mut known = Vec::new();
+        for round in [4_000, 4_000, 1_000] {
+            let mut missing = Vec::new();
+            assert!(questions.read(&Facts::new(&known), &mut missing).unwrap().is_none());
+            assert_eq!(missing.len(), round);
+            known.extend(missing.into_iter().map(|need| {
+                let Need::Reference(key) = &need else { panic!("a reference was expected") };
+                let answer = Answer::Found(json!({"erp": key.id}).to_string());
+                fact(need, answer)
+            }));
+        }
+        let answers = questions.read(&Facts::new(&known), &mut Vec::new()).unwrap().unwrap();
+        assert!(answers.iter().zip(ids.iter().chain(&ids)).all(|(answer, id)| answer.id("erp") == Some(id)));
     }
 
     #[test]

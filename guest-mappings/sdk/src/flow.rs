@@ -7,15 +7,35 @@
 //! others take its number. A module therefore returns the whole of what should exist each time, and never asks
 //! itself which event came first.
 
+mod billing;
+mod customer;
+mod describe;
+mod dispute;
 pub mod fact;
+mod fraud;
+mod holds;
+mod payout;
+mod refund;
+mod sale;
+mod settings;
+mod tell;
+
+pub use describe::describe;
+pub use settings::{
+    Account, Accounts, Customers, Fees, Flow, Fraud, Holds, Notify, PayoutLines, Payouts, Unmatched,
+    settings_schema,
+};
+
+use serde::de::DeserializeOwned;
 
 use crate::{
     Cx, Stop,
-    ask::Row,
-    contract::{Delivery, Side},
-    date::Date,
+    ask::{self, Question, Row},
+    contract::{Delivery, Plan, Side},
+    date::{self, Date},
     money::{Decimal, Money},
-    stripe::{Buyer, Charge, Customer, Line, LineSource},
+    prelude::json,
+    stripe::{Buyer, Charge, Customer, Event, Invoice, Line, LineSource, List, Paid},
 };
 
 /// An ERP's side of the flows. Implemented on a module's settings.
@@ -152,7 +172,7 @@ pub struct Refund {
     pub day: Date,
     /// The charge it gives back.
     pub charge: Charge,
-    /// Whether nothing of the charge is left.
+    /// Whether it gives back, at once, all that was captured.
     pub whole: bool,
     /// What the ERP's systems know of the charge: ids by system.
     pub posted: crate::ask::Counterparts,
@@ -243,11 +263,126 @@ pub struct Block {
     pub posted: crate::ask::Counterparts,
 }
 
-/// What a tenant chose of the flows: the settings' `flow`. `flow.schema.json` documents each for the person who
-/// fills them in.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Flow {}
+/// What follows from a Stripe event: asks, decides, and has the ERP's side write it down.
+///
+/// # Errors
+/// Every end that is not a plan to carry out: missing facts, a skip, a wait, a hold, a refusal.
+pub fn map<E: Erp>(cx: &Cx<'_>, erp: &E) -> Result<Plan, Stop> {
+    // Thin events of Stripe's own v1 objects carry the version in their type.
+    let kind = cx.event().kind.as_str();
+    match kind.strip_prefix("v1.").unwrap_or(kind) {
+        "charge.succeeded" | "charge.captured" => sale::of_charge(cx, erp),
+        "charge.updated" => sale::of_changed_charge(cx, erp),
+        "payment_intent.succeeded" => sale::of_intent(cx, erp),
+        "checkout.session.completed" | "checkout.session.async_payment_succeeded" => {
+            sale::of_session(cx, erp)
+        }
+        "invoice.paid" => sale::of_invoice(cx, erp),
+        "charge.refunded" => refund::of_charge(cx, erp),
+        "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
+            refund::of_refund(cx, erp)
+        }
+        "charge.dispute.funds_withdrawn" | "charge.dispute.funds_reinstated" => dispute::moved(cx, erp),
+        "charge.dispute.created" | "charge.dispute.closed" => dispute::told(cx, erp),
+        "customer.created" => customer::changed(cx, erp, true),
+        "customer.updated" => customer::changed(cx, erp, false),
+        "customer.deleted" => customer::deleted(cx, erp),
+        "invoice.voided" => billing::voided(cx, erp),
+        "credit_note.created" => billing::credited(cx, erp),
+        "customer.subscription.created"
+        | "customer.subscription.updated"
+        | "customer.subscription.deleted"
+        | "customer.subscription.paused"
+        | "customer.subscription.resumed" => billing::subscribed(cx, erp),
+        "payout.reconciliation_completed" => payout::reconciled(cx, erp),
+        "payout.paid" => payout::paid(cx, erp),
+        "payout.failed" | "payout.canceled" => payout::failed(cx, erp),
+        "radar.early_fraud_warning.created" => fraud::warned(cx, erp),
+        "review.opened" | "review.closed" => fraud::reviewed(cx, erp),
+        other => Err(Stop::skip(format!("{other} is not among the events of the flows"))),
+    }
+}
+
+/// The modules' name for Stripe's API.
+const STRIPE: &str = "stripe";
+/// The modules' name for whoever else is told.
+const NOTIFY: &str = "notify";
+/// Stripe's reason of a refund to the ERP's.
+const REASONS: &str = "reasons";
+
+/// The event of a call, when it is one for this tenant.
+fn read<T: DeserializeOwned>(cx: &Cx<'_>, flow: &Flow) -> Result<Event<T>, Stop> {
+    let event: Event<T> = Event::read(cx, STRIPE)?;
+    if let Some((served, mode)) = flow.livemode.zip(event.livemode).filter(|(served, mode)| served != mode) {
+        let mode = if mode { "live" } else { "test" };
+        return Err(Stop::skip(format!("an event of {mode} mode, and flow.livemode is {served}")));
+    }
+    if let Some(served) = flow.account.as_ref().filter(|served| event.account.as_ref() != Some(served)) {
+        let account = event.account.as_deref().unwrap_or("the platform's own account");
+        return Err(Stop::skip(format!("an event of {account}, and flow.account is {served}")));
+    }
+    Ok(event)
+}
+
+/// A charge by its id.
+fn charge_question(id: &str) -> Question<Charge> {
+    ask::query(STRIPE, "charge.get", json!({"id": id}))
+}
+
+/// What Stripe was asked for and must have.
+fn known<T>(found: Option<T>, id: &str) -> Result<T, Stop> {
+    found.ok_or_else(|| Stop::reject("", "gone", format!("Stripe does not have {id}")))
+}
+
+/// The charge that a payment intent took money with.
+fn charge_of_intent(cx: &Cx<'_>, intent: &str) -> Result<Option<Charge>, Stop> {
+    let charges: Option<List<Charge>> =
+        cx.query(STRIPE, "charges.by-payment-intent", json!({"payment_intent": intent}))?;
+    let charges = charges.unwrap_or_default().data;
+    Ok(charges.into_iter().find(|charge| charge.status == "succeeded" && charge.captured))
+}
+
+/// The charge that paid an invoice, or why there is none.
+fn charge_of_invoice(cx: &Cx<'_>, invoice: &Invoice) -> Result<Result<Charge, String>, Stop> {
+    let paid = match invoice.paid() {
+        // What an event leaves out, the invoice itself may say.
+        Paid::Unsaid => {
+            let whole: Option<Invoice> = cx.query(STRIPE, "invoice.get", json!({"id": invoice.id}))?;
+            whole.map_or(Paid::Unsaid, |whole| whole.paid())
+        }
+        said @ (Paid::Charge(_) | Paid::Intent(_) | Paid::Several | Paid::Without) => said,
+    };
+    let charge = match paid {
+        Paid::Charge(charge) => Some(known(cx.all(charge_question(&charge))?, &charge)?),
+        Paid::Intent(intent) => charge_of_intent(cx, &intent)?,
+        Paid::Several => {
+            return Ok(Err(format!(
+                "{} was paid by several payments: each charge tells its own",
+                invoice.id
+            )));
+        }
+        Paid::Without => {
+            return Ok(Err(format!("{} was paid outside Stripe, or nothing was to be paid", invoice.id)));
+        }
+        Paid::Unsaid => {
+            return Ok(Err(format!(
+                "{} does not say how it was paid: its charge tells the sale",
+                invoice.id
+            )));
+        }
+    };
+    Ok(charge.ok_or_else(|| format!("the payment of {} has no captured charge", invoice.id)))
+}
+
+/// When something was, as the ERP dates it.
+fn day<E: Erp>(erp: &E, seconds: i64) -> Result<Date, Stop> {
+    Ok(date::in_zone(seconds, erp.time_zone())?)
+}
+
+/// When the event happened, as the ERP dates it.
+fn event_day<E: Erp>(cx: &Cx<'_>, erp: &E) -> Result<Date, Stop> {
+    day(erp, i64::try_from(cx.event().occurred_at / 1000).unwrap_or(i64::MAX))
+}
 
 impl Documents {
     /// One more call.

@@ -14,28 +14,42 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod balance;
 mod charge;
 mod checkout;
 mod customer;
+mod event;
+mod fraud;
 mod invoice;
 mod lines;
+mod payment_intent;
+mod payout;
+mod refund;
+mod subscription;
 
 use std::{collections::BTreeMap, ops::Deref};
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
-pub use charge::{Address, BillingDetails, Charge};
+pub use balance::{BalanceTransaction, FeeDetail, Rate, Source, net_by};
+pub use charge::{Address, BillingDetails, Charge, Risk};
 pub use checkout::{CheckoutSession, Price, SessionLine, ShippingCost};
 pub use customer::{Buyer, Customer};
-pub use invoice::{Invoice, InvoiceLine};
+pub use event::Event;
+pub use fraud::{EarlyFraudWarning, Review};
+pub use invoice::{Invoice, InvoiceLine, Paid};
 pub use lines::{Line, LineAnswers, LineQuestions, LineSource, Lines, Prices};
+pub use payment_intent::PaymentIntent;
+pub use payout::Payout;
+pub use refund::{Dispute, EvidenceDetails, Movement, Refund};
+pub use subscription::{CreditNote, CreditRefund, Subscription, SubscriptionItem};
 
 use crate::{Cx, stop::Stop};
 
 /// The object of a Stripe event.
 ///
 /// # Errors
-/// A refusal with code `unreadable-payload`.
+/// A refusal with code `unreadable-payload`; a thin event has no object, see [`Event::read`].
 pub fn object<T: DeserializeOwned>(cx: &Cx<'_>) -> Result<T, Stop> {
     #[derive(Deserialize)]
     struct Envelope<T> {

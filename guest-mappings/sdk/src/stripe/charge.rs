@@ -43,6 +43,26 @@ pub struct Charge {
     pub description: Option<String>,
     /// Where the receipt went.
     pub receipt_email: Option<String>,
+    /// What was given back so far.
+    #[serde(default, deserialize_with = "or_default")]
+    pub amount_refunded: i64,
+    /// `txn_…`; comes later than the charge when it is captured asynchronously.
+    pub balance_transaction: Option<Id>,
+    /// What Stripe thinks of it.
+    #[serde(default, deserialize_with = "or_default")]
+    pub outcome: Risk,
+}
+
+/// What Stripe thinks of a charge.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Risk {
+    /// 0 to 100.
+    pub risk_score: Option<i64>,
+    /// `normal`, `elevated`, `highest`, `not_assessed`, and what Stripe may add.
+    pub risk_level: Option<String>,
+    /// `authorized`, `manual_review`, `issuer_declined`, `blocked`, and what Stripe may add.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
 }
 
 /// Who paid, as entered with the payment.

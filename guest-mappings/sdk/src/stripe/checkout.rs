@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Id, List, or_default};
+use super::{Id, List, Metadata, or_default};
 
 /// A checkout session with its line items put in.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -16,6 +16,18 @@ pub struct CheckoutSession {
     pub line_items: List<SessionLine>,
     /// Shipping, which is not among the lines.
     pub shipping_cost: Option<ShippingCost>,
+    /// `paid`, `unpaid`, `no_payment_required`, and what Stripe may add.
+    #[serde(default, deserialize_with = "or_default")]
+    pub payment_status: String,
+    /// `pi_…`, of a session that takes a payment.
+    pub payment_intent: Option<Id>,
+    /// `in_…`, of a session that makes an invoice or a subscription.
+    pub invoice: Option<Id>,
+    /// `sub_…`
+    pub subscription: Option<Id>,
+    /// Texts of the tenant's own systems. Stripe does not copy them to the charge.
+    #[serde(default, deserialize_with = "or_default")]
+    pub metadata: Metadata,
 }
 
 /// A line of a checkout session. Its total has discounts taken off and taxes added.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Address, Charge, or_default};
+use super::{Address, Charge, Metadata, or_default};
 use crate::short;
 
 /// A customer. A deleted one has little more than its id.
@@ -21,6 +21,9 @@ pub struct Customer {
     pub phone: Option<String>,
     /// Postal address.
     pub address: Option<Address>,
+    /// Texts of the tenant's own systems.
+    #[serde(default, deserialize_with = "or_default")]
+    pub metadata: Metadata,
 }
 
 /// Who bought: the one to find or create in the ERP.
@@ -49,6 +52,23 @@ impl Buyer {
             (Some(customer), _) => ("stripe.customer", customer.to_string()),
             (None, Some(email)) => ("stripe.guest", short::reference(&email)),
             (None, None) => ("stripe.guest", short::reference(&charge.id)),
+        }
+    }
+
+    /// A customer who may not have bought.
+    #[must_use]
+    pub fn of_customer(customer: &Customer) -> Self {
+        let text = |value: &Option<String>| {
+            value.as_deref().map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned)
+        };
+        let email = text(&customer.email);
+        Self {
+            kind: "stripe.customer",
+            id: customer.id.clone(),
+            name: text(&customer.name).or_else(|| email.clone()).unwrap_or_else(|| customer.id.clone()),
+            email,
+            phone: text(&customer.phone),
+            address: customer.address.clone().unwrap_or_default(),
         }
     }
 

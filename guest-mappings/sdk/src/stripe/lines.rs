@@ -105,6 +105,20 @@ impl Ask for LineQuestions {
     }
 }
 
+impl LineAnswers {
+    /// The checkout session, where it was asked for and is one.
+    #[must_use]
+    pub fn session(&self) -> Option<&CheckoutSession> {
+        self.session.as_ref()
+    }
+
+    /// The invoice, where it was asked for and is one.
+    #[must_use]
+    pub fn invoice(&self) -> Option<&Invoice> {
+        self.invoice.as_ref()
+    }
+}
+
 impl Line {
     /// The total without its tax.
     #[must_use]
