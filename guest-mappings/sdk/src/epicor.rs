@@ -31,6 +31,8 @@ pub const COUNTRY: Field = Field::new("Country", 50);
 pub const PHONE_NUM: Field = Field::new("PhoneNum", 20);
 /// E-mail address. Stripe's may be longer.
 pub const E_MAIL_ADDRESS: Field = Field::new("EMailAddress", 50);
+/// Where another system's id of the customer is kept: holds a Stripe id.
+pub const CRM_CUSTOMER_ID: Field = Field::new("ExternalCRMCustomerID", 50);
 /// The customer's order number: holds a Stripe id.
 pub const PO_NUM: Field = Field::new("PONum", 50);
 /// Part number.
@@ -43,6 +45,23 @@ pub const GROUP_ID: Field = Field::new("GroupID", 9);
 pub const CHECK_REF: Field = Field::new("CheckRef", 20);
 /// Free text of a cash receipt: holds a Stripe id.
 pub const REFERENCE: Field = Field::new("Reference", 50);
+/// Bank account of cash receipts.
+pub const BANK_ACCT_ID: Field = Field::new("BankAcctID", 10);
+/// Another system's id of an invoice: holds a Stripe id.
+pub const EXTERNAL_ID: Field = Field::new("ExternalID", 50);
+/// Reason of a credit memo, of type A.
+pub const REASON_CODE: Field = Field::new("ReasonCode", 8);
+/// General ledger account, its segments joined.
+pub const GL_ACCOUNT: Field = Field::new("GLAccount", 200);
+/// Text of a journal and of each of its lines.
+pub const JOURNAL_TEXT: Field = Field::new("Description", 50);
+
+/// A group of its own for a document: a letter and eight characters of its short reference. A shared group is locked
+/// by whoever works in it, and posting it would post what others have put in.
+#[must_use]
+pub fn group_id(letter: char, of: &str) -> String {
+    format!("{letter}{}", crate::short::prefix(of, 8))
+}
 
 /// A date as Epicor's REST services write it.
 #[must_use]

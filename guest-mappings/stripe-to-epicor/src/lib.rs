@@ -1,13 +1,20 @@
-//! A captured Stripe charge becomes, in Epicor: a customer, a sales order for what was bought, and a posted cash
-//! receipt for what was paid, linked to the order.
+//! Stripe's flows in Epicor: a captured charge becomes a customer, a sales order and a posted cash receipt; money
+//! given back a credit memo and a receipt of the negative amount; fees, disputes and payouts journals; customers are
+//! kept the same, suspect orders are held.
 //!
-//! | delivery | operation | found again by | asked |
-//! |---|---|---|---|
-//! | `customer` | `customer.create` or `customer.update` | `CustID` | in doubt |
-//! | `order` | `sales-order.create` | `PONum` (the charge's id) and the number of lines | always |
-//! | `cash-group` | `cash-group.ensure` | needs no question: the same again is harmless | |
-//! | `receipt` | `cash-receipt.create` | `CheckRef` (short reference) | always |
-//! | `post` | `cash-group.post` | `CheckRef`, posted | always |
+//! | flow | delivery | operation | found again by | asked |
+//! |---|---|---|---|---|
+//! | sale | `customer` | `customer.create` or `.update` | `CustID` | in doubt |
+//! | | `order` | `sales-order.create` | `PONum` (the charge's id) and the number of lines | always |
+//! | | `cash-group` | `cash-group.ensure` | needs no question: the same again is harmless | |
+//! | | `receipt` | `cash-receipt.create` | `CheckRef` (short reference), allocations | always |
+//! | | `post` | `cash-group.post` | `CheckRef`, posted | always |
+//! | refund | `credit-memo` | `credit-memo.create` | `ExternalID` (the refund's id), lines | always |
+//! | | `credit-post` | `credit-memo.post` | `ExternalID`, posted | always |
+//! | | `refund-group`, `refund`, `refund-post` | as the receipt of a sale, negative | `CheckRef` of the refund | always |
+//! | | `refund` | `cash-receipt.reverse` | `CheckRef`, reversed | always |
+//! | journal | | `gl-journal.post` or `.reverse` | the fact, in a text of the journal | always |
+//! | block | `hold` | `sales-order.hold` or `.release` | the block's id, in the order's comment | in doubt |
 //!
 //! *Always* for what books money or goods: Epicor refuses no repeated `PONum` or `CheckRef` by itself, and the
 //! host's memory does not know what an earlier integration, a second source or a person has made. Posting asks
@@ -18,21 +25,26 @@
 //! `CustID`, which is made of the Stripe id; the second is answered with the row of the first. So plans need no
 //! common order: they are ordered by the charge (the host's default), and a stuck charge blocks nobody else.
 
+mod block;
+mod credit;
 mod customer;
+mod invoice;
+mod journal;
 mod order;
 mod receipt;
+mod refund;
+mod sale;
 mod settings;
+mod sync;
 
-use customer::Identity;
 use portolan_sdk::{
-    ask::{self, Row},
+    ask::Row,
     date,
-    date::Date,
-    money::Money,
+    flow::{Block, Credit, Documents, Erp, Flow, Journal, Refund, Reversal, Sale},
     prelude::*,
-    stripe::{self, Buyer, Charge, Customer, Line, Lines},
+    stripe::{self, Buyer, Charge, Customer, LineSource, Lines},
 };
-pub use settings::{CustomerDefaults, Settings};
+pub use settings::{CreditMemo, CustomerDefaults, DeletedCustomers, Journals, Refunds, Settings};
 
 /// The module's name for the Epicor system.
 const ERP: &str = "erp";
@@ -42,33 +54,122 @@ const STRIPE: &str = "stripe";
 const PARTS: &str = "parts";
 /// Stripe customer to Epicor CustID.
 const CUSTOMERS: &str = "customers";
+
 /// Under which name Epicor's customer number is remembered.
 const SYSTEM: &str = "epicor";
+/// The sales order of a charge.
+const ORDER_SYSTEM: &str = "epicor.order";
+/// The posted receipt of a charge.
+const RECEIPT_SYSTEM: &str = "epicor.receipt";
+/// The document by which a refund's money left.
+const REFUND_SYSTEM: &str = "epicor.refund";
+/// The same, where it is a receipt of the negative amount and not the reversal of the charge's own.
+const REFUND_RECEIPT_SYSTEM: &str = "epicor.refund-receipt";
+/// The document by which the money of a failed refund came back.
+const REVERSAL_SYSTEM: &str = "epicor.refund-reversal";
+/// The credit memo of a refund.
+const CREDIT_MEMO_SYSTEM: &str = "epicor.credit-memo";
+/// The credit memo of a credit note.
+const CREDIT_SYSTEM: &str = "epicor.credit";
 
-/// Key of the customer's delivery in the plan.
+/// Kinds of Stripe's objects, as references name them.
+const CUSTOMER_KIND: &str = "stripe.customer";
+const CHARGE: &str = "stripe.charge";
+const REFUND_KIND: &str = "stripe.refund";
+const CREDIT_NOTE: &str = "stripe.credit-note";
+
+/// Keys of the deliveries in a plan.
 const CUSTOMER: &str = "customer";
-/// Key of the sales order in the plan.
 const ORDER: &str = "order";
-/// Key of the cash group in the plan.
 const CASH_GROUP: &str = "cash-group";
-/// Key of the cash receipt in the plan.
 const RECEIPT: &str = "receipt";
-/// Key of the posting in the plan.
 const POST: &str = "post";
+const CREDIT_MEMO: &str = "credit-memo";
+const CREDIT_POST: &str = "credit-post";
+const REFUND_GROUP: &str = "refund-group";
+const REFUND: &str = "refund";
+const REFUND_POST: &str = "refund-post";
+
+/// What the module may do in Epicor.
+const OPERATIONS: &[&str] = &[
+    "customer.get",
+    "customer.find",
+    "customer.create",
+    "customer.update",
+    "sales-order.get",
+    "sales-order.find",
+    "sales-order.create",
+    "sales-order.hold",
+    "sales-order.release",
+    "ar-invoice.find",
+    "ar-invoice.open-by-order",
+    "credit-memo.find",
+    "credit-memo.create",
+    "credit-memo.post",
+    "cash-group.ensure",
+    "cash-receipt.find",
+    "cash-receipt.create",
+    "cash-receipt.reverse",
+    "cash-group.post",
+    "gl-journal.find",
+    "gl-journal.post",
+    "gl-journal.reverse",
+];
+
+impl Erp for Settings {
+    const SYSTEM: &'static str = SYSTEM;
+    const PAYMENT: &'static str = RECEIPT_SYSTEM;
+    const JOURNAL: &'static str = "epicor.journal";
+    const PRODUCTS: &'static str = PARTS;
+
+    fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    fn time_zone(&self) -> &str {
+        &self.time_zone
+    }
+
+    fn line_sources(&self) -> &[LineSource] {
+        &self.line_sources
+    }
+
+    fn sale(&self, cx: &Cx<'_>, sale: &Sale) -> Result<Documents, Stop> {
+        sale::documents(self, cx, sale)
+    }
+
+    fn refund(&self, cx: &Cx<'_>, refund: &Refund) -> Result<Documents, Stop> {
+        refund::documents(self, cx, refund)
+    }
+
+    fn reverse_refund(&self, cx: &Cx<'_>, refund: &Refund) -> Result<Documents, Stop> {
+        refund::reversed(self, cx, refund)
+    }
+
+    fn credit(&self, cx: &Cx<'_>, credit: &Credit) -> Result<Documents, Stop> {
+        credit::documents(self, cx, credit)
+    }
+
+    fn journal(&self, _: &Cx<'_>, journal: &Journal) -> Result<Delivery, Stop> {
+        journal::post(self, journal)
+    }
+
+    fn reverse_journal(&self, _: &Cx<'_>, reversal: &Reversal) -> Result<Delivery, Stop> {
+        journal::reverse(self, reversal)
+    }
+
+    fn customer(&self, cx: &Cx<'_>, customer: &Customer) -> Result<Documents, Stop> {
+        sync::documents(self, cx, customer)
+    }
+
+    fn block(&self, _: &Cx<'_>, block: &Block) -> Result<Documents, Stop> {
+        block::documents(block)
+    }
+}
 
 /// The mapping.
 #[derive(Debug)]
 pub struct StripeToEpicor;
-
-/// All that the documents are made of.
-struct Sale {
-    settings: Settings,
-    charge: Charge,
-    captured: Money,
-    day: Date,
-    customer: customer::Resolved,
-    lines: Vec<(Line, Option<Row>)>,
-}
 
 impl Mapping for StripeToEpicor {
     fn describe() -> Description {
@@ -78,21 +179,7 @@ impl Mapping for StripeToEpicor {
             "A captured Stripe charge becomes a customer, a sales order and a posted cash receipt in Epicor.",
         )
         .serves("stripe", "charge.succeeded")
-        .connection(
-            ERP,
-            "epicor",
-            &[
-                "customer.find",
-                "customer.create",
-                "customer.update",
-                "sales-order.find",
-                "sales-order.create",
-                "cash-group.ensure",
-                "cash-receipt.find",
-                "cash-receipt.create",
-                "cash-group.post",
-            ],
-        )
+        .connection(ERP, "epicor", OPERATIONS)
         .connection(
             STRIPE,
             "stripe",
@@ -116,44 +203,42 @@ impl Mapping for StripeToEpicor {
         let charge: Charge = stripe::object(cx)?;
         let captured = charge.captured()?;
         let day = date::in_zone(charge.created, &settings.time_zone).at("/data/object/created")?;
-
-        let (kind, id) = Buyer::key(&charge);
         let known = charge.customer.as_deref();
-        let own_row = known.is_some() || settings.guest_customer.is_none();
-        let (reference, row, stripes, answers) = cx.all((
-            own_row.then(|| ask::reference(kind, &id)),
-            known.map(|id| ask::lookup::<Row>(CUSTOMERS, id)),
-            known.map(|id| ask::query::<Customer>(STRIPE, "customer.get", json!({"id": id}))),
+        let (stripes, answers) = cx.all((
+            known.map(|id| portolan_sdk::ask::query::<Customer>(STRIPE, "customer.get", json!({"id": id}))),
             Lines::ask(&charge, STRIPE, &settings.line_sources),
         ))?;
         let lines = Lines::of(&charge, answers, &settings.line_sources)?;
         let reduced = lines.reduced;
-        let identity =
-            Identity::of(&id, reference.as_ref(), row.flatten().as_ref(), &settings, known.is_none())?;
-        let (found, rows) = cx.all((identity.question(), lines.row_questions(PARTS)))?;
-        let buyer = Buyer::of(&charge, stripes.flatten().as_ref());
-        let customer = customer::resolve(identity, found, buyer, &settings, charge.currency)?;
-        let lines = lines.with_rows(rows);
-        let sale = Sale { settings, charge, captured, day, customer, lines };
-        let plan = plan(&sale)?;
+        let rows: Vec<Option<Option<Row>>> = cx.all(lines.row_questions(PARTS))?;
+        let customer = stripes.flatten();
+        let sale = Sale {
+            captured,
+            day,
+            buyer: Buyer::of(&charge, customer.as_ref()),
+            customer,
+            lines: lines.with_rows(rows),
+            order: None,
+            invoice: None,
+            subscription: None,
+            charge,
+        };
+        let documents = settings.sale(cx, &sale)?;
+        let plan = plan(documents.deliveries, documents.references);
         let plan = if reduced { tell_reduced(plan, &sale) } else { plan };
-        match &sale.customer.inactive {
-            Some(reason) => Err(Stop::hold(reason.clone(), plan)),
-            None => Ok(plan),
+        if documents.concerns.is_empty() {
+            Ok(plan)
+        } else {
+            Err(Stop::hold(documents.concerns.join("; "), plan))
         }
     }
 }
 
-fn plan(sale: &Sale) -> Result<Plan, Stop> {
-    let mut plan = Plan::new();
-    if let Some(delivery) = customer::delivery(sale) {
-        plan = plan.deliver(delivery);
-    }
-    Ok(customer::remember(plan, &sale.customer)
-        .deliver(order::delivery(sale)?)
-        .deliver(receipt::group(sale)?)
-        .deliver(receipt::receipt(sale)?)
-        .deliver(receipt::post(sale)?))
+fn plan(deliveries: Vec<Delivery>, references: Vec<[String; 4]>) -> Plan {
+    let plan = deliveries.into_iter().fold(Plan::new(), Plan::deliver);
+    references
+        .into_iter()
+        .fold(plan, |plan, [kind, id, system, counterpart]| plan.remember(kind, id, system, counterpart))
 }
 
 fn tell_reduced(plan: Plan, sale: &Sale) -> Plan {

@@ -1,19 +1,50 @@
 //! The sales order: one line per line of the charge. A price that does not divide by the quantity makes two
 //! lines, so that quantity times price is the line's total to the last unit, whatever the ERP rounds.
 
-use portolan_sdk::{ask::Row, date, epicor, prelude::*, stripe::Line, text::Field};
+use portolan_sdk::{
+    ask::{self, Row},
+    date, epicor,
+    flow::{Sale, fact},
+    prelude::*,
+    stripe::Line,
+    text::Field,
+};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::{ORDER, PARTS, Sale, customer};
+use crate::{CHARGE, ERP, ORDER, ORDER_SYSTEM, PARTS, Settings, customer::Resolved};
+
+/// An order as `sales-order.get` answers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct OrderRow {
+    #[serde(rename = "OrderNum")]
+    pub(crate) number: u64,
+    #[serde(rename = "CustNum")]
+    pub(crate) customer: u64,
+}
+
+/// The order that metadata name: by its number, or by its PO number.
+pub(crate) fn named(cx: &Cx<'_>, name: &str) -> Result<OrderRow, Stop> {
+    let name = epicor::PO_NUM.required(name.trim())?;
+    // Too long for an order number is a PO number all the same.
+    let number = name.parse::<u32>().ok();
+    let by_number = number.map(|number| ask::query(ERP, "sales-order.get", json!({"OrderNum": number})));
+    let by_po_number = ask::query::<OrderRow>(ERP, "sales-order.get", json!({"PONum": name}));
+    let (found, other) = cx.all((by_number, by_po_number))?;
+    found.flatten().or(other).ok_or_else(|| {
+        let text = format!("the charge names the order {name}, which Epicor does not have");
+        Stop::reject("/data/object/metadata", "unknown-order", text)
+    })
+}
 
 /// The delivery that creates the order, after its customer.
-pub(crate) fn delivery(sale: &Sale) -> Result<Delivery, Stop> {
-    let settings = &sale.settings;
+pub(crate) fn delivery(settings: &Settings, sale: &Sale, customer: &Resolved) -> Result<Delivery, Stop> {
     let charge = epicor::PO_NUM.required(&sale.charge.id).at("/data/object/id")?;
     let need_by = epicor::date(date::days_after(sale.day, settings.need_by_days));
     let mut lines = Vec::new();
     for (line, row) in &sale.lines {
-        add(&mut lines, sale, line, row.as_ref())?;
+        add(&mut lines, settings, line, row.as_ref())?;
     }
     let count = lines.len();
     let mut order = Map::new();
@@ -33,14 +64,15 @@ pub(crate) fn delivery(sale: &Sale) -> Result<Delivery, Stop> {
     order.insert("OrderDtls".to_owned(), Value::Array(lines));
     // Always: see the head of lib.rs. An order with fewer lines is one that broke off: creating goes on with it.
     let check = Check::always("sales-order.find", json!({"PONum": charge, "Lines": count}), "/OrderNum");
-    Ok(customer::with_number(ORDER, "sales-order.create", Value::Object(order), &sale.customer)
+    Ok(customer
+        .deliver(ORDER, "sales-order.create", Value::Object(order))
+        .once(fact::order(&sale.charge.id))
         .unless(check)
-        .capture("stripe.charge", &sale.charge.id, "epicor.order", "/OrderNum"))
+        .capture(CHARGE, &sale.charge.id, ORDER_SYSTEM, "/OrderNum"))
 }
 
-fn add(lines: &mut Vec<Value>, sale: &Sale, line: &Line, row: Option<&Row>) -> Result<(), Stop> {
-    let settings = &sale.settings;
-    let part = epicor::PART_NUM.required(&part(sale, line, row)?)?;
+fn add(lines: &mut Vec<Value>, settings: &Settings, line: &Line, row: Option<&Row>) -> Result<(), Stop> {
+    let part = epicor::PART_NUM.required(&part(settings, line, row)?)?;
     let unit = row.and_then(|row| row.field("unit")).or_else(|| settings.unit.clone());
     let amount = line.amount(settings.prices);
     for (pieces, price) in amount.unit_prices(line.quantity, amount.currency.decimals())? {
@@ -61,8 +93,8 @@ fn add(lines: &mut Vec<Value>, sale: &Sale, line: &Line, row: Option<&Row>) -> R
     Ok(())
 }
 
-fn part(sale: &Sale, line: &Line, row: Option<&Row>) -> Result<String, Stop> {
-    let known = row.and_then(|row| row.main("part")).or_else(|| sale.settings.default_part.clone());
+fn part(settings: &Settings, line: &Line, row: Option<&Row>) -> Result<String, Stop> {
+    let known = row.and_then(|row| row.main("part")).or_else(|| settings.default_part.clone());
     known.ok_or_else(|| {
         let text = match &line.product {
             Some(product) => format!("{product} has no part: add it to the lookup table {PARTS}"),

@@ -1,6 +1,9 @@
 //! The settings of the mapping; `settings.schema.json` documents each for the person who fills them in.
 
-use portolan_sdk::stripe::{LineSource, Prices};
+use portolan_sdk::{
+    flow::Flow,
+    stripe::{LineSource, Prices},
+};
 use serde::Deserialize;
 
 /// What differs from tenant to tenant.
@@ -15,9 +18,15 @@ pub struct Settings {
     /// First characters of the CustIDs that the mapping makes.
     #[serde(default = "customer_id_prefix")]
     pub customer_id_prefix: String,
-    /// Whether a name or e-mail address that changed in Stripe is changed in Epicor.
+    /// Whether what changed in Stripe is changed in Epicor.
     #[serde(default = "yes")]
     pub update_customers: bool,
+    /// Whether a buyer nobody has seen yet is looked for by e-mail address.
+    #[serde(default = "yes")]
+    pub match_email: bool,
+    /// What becomes of a customer that is deleted in Stripe.
+    #[serde(default)]
+    pub deleted_customers: DeletedCustomers,
     /// CustID of the customer that guests buy as. Without it each guest becomes a customer.
     pub guest_customer: Option<String>,
     /// What is sold when a product is not in the lookup table.
@@ -40,6 +49,15 @@ pub struct Settings {
     /// Where lines are looked for.
     #[serde(default = "LineSource::all")]
     pub line_sources: Vec<LineSource>,
+    /// How refunds are written down.
+    #[serde(default)]
+    pub refunds: Refunds,
+    /// How journals are entered.
+    #[serde(default)]
+    pub journals: Journals,
+    /// What the tenant chose of the flows.
+    #[serde(default)]
+    pub flow: Flow,
 }
 
 /// What new customers are given, besides what Stripe knows. The codes must exist in Epicor.
@@ -58,6 +76,66 @@ pub struct CustomerDefaults {
     pub ship_via_code: Option<String>,
     /// Tax region.
     pub tax_region_code: Option<String>,
+}
+
+/// What becomes of a customer that is deleted in Stripe.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeletedCustomers {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It becomes inactive.
+    Inactivate,
+}
+
+/// How refunds are written down.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Refunds {
+    /// When a refund has a credit memo besides the money.
+    pub credit_memo: CreditMemo,
+    /// Whether the receipt of a charge that is refunded whole and not invoiced is reversed, instead of answered by
+    /// a receipt of the negative amount.
+    pub reverse_receipts: bool,
+    /// Reason of type A for refunds whose Stripe reason is not in the lookup table.
+    pub reason_code: Option<String>,
+    /// What the ledger lines of credit memos name; Epicor itself posts by its posting rules.
+    pub returns_account: String,
+}
+
+impl Default for Refunds {
+    fn default() -> Self {
+        Self {
+            credit_memo: CreditMemo::default(),
+            reverse_receipts: true,
+            reason_code: None,
+            returns_account: "RETURNS".to_owned(),
+        }
+    }
+}
+
+/// When a refund has a credit memo.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CreditMemo {
+    /// When the order of the charge was invoiced.
+    #[default]
+    Invoiced,
+    /// Always; without an invoice it refers to none.
+    Always,
+    /// Never: people write them.
+    Never,
+}
+
+/// How journals are entered.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journals {
+    /// Book.
+    pub book_id: Option<String>,
+    /// Journal code.
+    pub journal_code: Option<String>,
 }
 
 fn customer_id_prefix() -> String {

@@ -78,7 +78,7 @@ fn a_remembered_customer_whose_email_address_changed() {
         .query("stripe", "customer.get", json!({"id": "cus_jenny"}), jenny())
         .query(
             "erp",
-            "customer.find",
+            "customer.get",
             json!({"CustNum": 812}),
             row(812, "ROSE01", "Jenny Rosen", "old@example.com"),
         )
@@ -90,7 +90,7 @@ fn a_remembered_customer_whose_email_address_changed() {
 fn yen_of_a_guest_who_buys_as_the_guest_customer() {
     let ended = Trial::<StripeToEpicor>::of_charge(&charge(CHARGE, 5000, "jpy"))
         .settings(with("guest_customer", json!("GUEST")))
-        .query("erp", "customer.find", json!({"CustID": "GUEST"}), row(7, "GUEST", "Web guests", ""))
+        .query("erp", "customer.get", json!({"CustID": "GUEST"}), row(7, "GUEST", "Web guests", ""))
         .run();
     insta::assert_json_snapshot!(ended.json());
 }
@@ -140,7 +140,7 @@ fn a_customer_found_by_the_made_id_is_remembered() {
         .query("stripe", "customer.get", json!({"id": "cus_jenny"}), jenny())
         .query(
             "erp",
-            "customer.find",
+            "customer.get",
             json!({"CustID": made}),
             row(812, made, "Jenny Rosen", "jenny@example.com"),
         )
@@ -157,7 +157,7 @@ fn somebody_elses_customer_is_not_posted_to() {
     let made = made.as_str().unwrap();
     let ended = trial(&charge(CHARGE, 100, "usd").customer("cus_jenny"))
         .query("stripe", "customer.get", json!({"id": "cus_jenny"}), jenny())
-        .query("erp", "customer.find", json!({"CustID": made}), row(99, made, "Acme", "sales@acme.example"))
+        .query("erp", "customer.get", json!({"CustID": made}), row(99, made, "Acme", "sales@acme.example"))
         .run();
     assert_eq!(ended.violation().code, "customer-id-taken");
 }
@@ -169,7 +169,7 @@ fn a_customer_of_the_lookup_table_is_left_as_it_is() {
         .lookup("customers", "cus_jenny", json!("ROSE01"))
         .query(
             "erp",
-            "customer.find",
+            "customer.get",
             json!({"CustID": "ROSE01"}),
             row(812, "ROSE01", "Rosen Ltd", "accounts@rosen.example"),
         )
@@ -192,7 +192,7 @@ fn an_inactive_customer_waits_for_approval() {
     inactive["Inactive"] = json!(true);
     let ended = trial(&charge(CHARGE, 100, "usd").customer("cus_jenny"))
         .reference("stripe.customer", "cus_jenny", json!({"epicor": "812"}))
-        .query("erp", "customer.find", json!({"CustNum": 812}), inactive)
+        .query("erp", "customer.get", json!({"CustNum": 812}), inactive)
         .run();
     assert_eq!(ended.held().reason, "customer ROSE01 (812) is inactive in Epicor: sell to it?");
     assert!(!ended.held().plan.deliveries.is_empty());

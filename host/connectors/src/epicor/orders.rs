@@ -6,7 +6,8 @@ use portolan_domain::verdict::{CallFailure, CallProblem};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Kinetic,
+    Door, Kinetic,
+    holds::mark,
     numbers::with_numbers,
     rest::{Question, dataset, literal, new_row, pick},
 };
@@ -17,18 +18,23 @@ use crate::{
 
 const ORDER: &str = "Erp.BO.SalesOrderSvc";
 const ORDER_FIELDS: &[&str] = &["OrderNum", "CustNum", "PONum"];
+/// What `sales-order.get` reads.
+const ORDER_DETAILS: &[&str] = &[
+    "OrderNum",
+    "CustNum",
+    "PONum",
+    "OrderDate",
+    "CurrencyCode",
+    "DocOrderAmt",
+    "OrderHeld",
+    "OpenOrder",
+    "VoidOrder",
+    "OrderComment",
+    "SysRevID",
+];
 /// Lines of one order.
 const LINES_MAX: usize = 999;
 const NO_GUID: &str = "00000000-0000-0000-0000-000000000000";
-
-/// How sales orders are entered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SalesOrderEntry {
-    /// One POST with the lines inside.
-    EntitySet,
-    /// The methods that Epicor's own client calls.
-    Methods,
-}
 
 /// An order as it should be.
 struct WantedOrder {
@@ -86,6 +92,30 @@ impl Kinetic {
         Ok(order.filter(|order| order.parts.len() >= lines).map(|order| order.answer))
     }
 
+    /// An order by its number or its PO number; with `Hold`, only one that is held under that name.
+    pub(super) async fn get_order(
+        &self,
+        parameters: &Value,
+        call: &Call<'_>,
+    ) -> Result<Option<Value>, CallFailure> {
+        let fields = object_of(parameters, &["OrderNum", "PONum", "Hold"])?;
+        let filter = match (fields.contains_key("OrderNum"), fields.contains_key("PONum")) {
+            (true, false) => format!("OrderNum eq {}", whole_number(fields, "OrderNum")?),
+            (false, true) => format!("PONum eq {}", literal(text(fields, "PONum")?)),
+            _ => return Err(invalid("", "must hold one of OrderNum and PONum")),
+        };
+        let hold = fields.contains_key("Hold").then(|| mark(text(fields, "Hold")?)).transpose()?;
+        let select = ORDER_DETAILS.join(",");
+        let question =
+            Question { service: ORDER, set: "SalesOrders", filter: &filter, select: &select, expand: None };
+        let row = self.rest.row(&question, call).await?;
+        let comment = |row: &Value| row.get("OrderComment").and_then(Value::as_str).map(str::to_owned);
+        let is_held = |row: &Value| {
+            hold.as_ref().is_none_or(|mark| comment(row).is_some_and(|comment| comment.contains(mark)))
+        };
+        Ok(row.filter(is_held).map(|row| pick(&row, ORDER_DETAILS)))
+    }
+
     async fn stored_order(
         &self,
         po_number: &str,
@@ -110,7 +140,7 @@ impl Kinetic {
     }
 
     pub(super) async fn create_order(&self, body: &Value, call: &Call<'_>) -> Result<Value, CallFailure> {
-        let wanted = WantedOrder::of(body, &self.rest.company)?;
+        let wanted = WantedOrder::of(body, &self.rest.address.company)?;
         let mut dataset = None;
         let stored = match self.stored_order(&wanted.po_number, call).await? {
             Some(stored) => stored,
@@ -123,14 +153,14 @@ impl Kinetic {
         };
         check_same_order(&wanted, &stored)?;
         for line in wanted.lines.iter().skip(stored.parts.len()) {
-            match self.entry {
-                SalesOrderEntry::EntitySet => self.add_line(line, stored.number, call).await?,
-                SalesOrderEntry::Methods => {
+            match self.door("sales-order.create") {
+                Door::EntitySet => self.add_line(line, stored.number, call).await?,
+                Door::Methods => {
                     let current = match dataset.take() {
                         Some(dataset) => dataset,
                         None => self.order_dataset(stored.number, call).await?,
                     };
-                    dataset = Some(self.enter_line(current, line, &stored, call).await?);
+                    dataset = Some(self.enter_line_again(current, line, &stored, call).await?);
                 }
             }
         }
@@ -143,9 +173,9 @@ impl Kinetic {
         wanted: &WantedOrder,
         call: &Call<'_>,
     ) -> Result<Option<Value>, CallFailure> {
-        match self.entry {
-            SalesOrderEntry::Methods => self.enter_header_by_methods(wanted, call).await.map(Some),
-            SalesOrderEntry::EntitySet => {
+        match self.door("sales-order.create") {
+            Door::Methods => self.enter_header_by_methods(wanted, call).await.map(Some),
+            Door::EntitySet => {
                 let mut row = wanted.header.clone();
                 row.entry("OrderNum").or_insert_with(|| json!(0));
                 let lines = wanted.lines.iter().map(|line| new_line(line, 0)).collect();
@@ -182,6 +212,23 @@ impl Kinetic {
         new_row(&mut current, "OrderHed")?.extend(wanted.header.clone());
         let customer = new_row(&mut current, "OrderHed")?.get("CustNum").cloned().unwrap_or(json!(0));
         self.master_update(current, "OrderHed", (&customer, 0), call).await
+    }
+
+    /// Enters a line; once more on the order as it is now, where somebody else has written it meanwhile.
+    async fn enter_line_again(
+        &self,
+        current: Value,
+        line: &Map<String, Value>,
+        order: &StoredOrder,
+        call: &Call<'_>,
+    ) -> Result<Value, CallFailure> {
+        match self.enter_line(current, line, order, call).await {
+            Err(failure) if failure.problem().code == "record-modified" => {
+                let current = self.order_dataset(order.number, call).await?;
+                self.enter_line(current, line, order, call).await
+            }
+            entered => entered,
+        }
     }
 
     async fn enter_line(

@@ -1,21 +1,42 @@
-//! Epicor REST v2 on the wire: addresses, headers, OData filters, methods, and what its errors mean.
+//! Epicor REST on the wire, v2 and v1: addresses, OData filters, methods, and what its errors mean.
 //! Used by the operations beside it; knows no operation itself.
 
-use http::{HeaderMap, Method};
+use http::Method;
 use portolan_domain::verdict::{CallFailure, CallProblem};
 use serde_json::{Map, Value, json};
+use url::Url;
 
+use super::access::Access;
 use crate::{
     call::{Call, Doing, quote, retry_after_ms, status_code},
     outbound::{Answer, Request},
     parameters::invalid,
 };
 
+/// Rows of a page, as Epicor hands them out when nothing is said.
+const PAGE_ROWS: usize = 100;
+
+/// Which of Epicor's two REST interfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Api {
+    /// The company is in the path, an API key is wanted besides a login.
+    V2,
+    /// The company is in the header `CallSettings`.
+    V1,
+}
+
+/// Where things are.
+#[derive(Debug)]
+pub(super) struct Address {
+    pub(super) company: String,
+    pub(super) api: Api,
+}
+
 /// How Epicor is spoken to.
 #[derive(Debug)]
 pub(super) struct Rest {
-    pub(super) company: String,
-    pub(super) headers: HeaderMap,
+    pub(super) address: Address,
+    pub(super) access: Access,
 }
 
 /// A question to an entity set.
@@ -26,6 +47,31 @@ pub(super) struct Question<'a> {
     /// Always given: heavy services answer 500 without it.
     pub(super) select: &'a str,
     pub(super) expand: Option<&'a str>,
+}
+
+/// One request, as often as it must be made.
+struct Wire<'a> {
+    doing: Doing,
+    method: Method,
+    url: Url,
+    body: Option<&'a Value>,
+}
+
+impl Address {
+    /// The address of an entity set or method of a service: its path, in order.
+    pub(super) fn url(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        call: &Call<'_>,
+    ) -> Result<Url, CallFailure> {
+        let mut segments = match self.api {
+            Api::V2 => vec!["api", "v2", "odata", self.company.as_str()],
+            Api::V1 => vec!["api", "v1"],
+        };
+        segments.extend(path);
+        call.pool().url(&segments, query).ok_or_else(|| invalid("", "holds an empty key"))
+    }
 }
 
 /// A text as an OData literal: in single quotes, which are doubled inside.
@@ -42,15 +88,54 @@ impl Rest {
     ) -> Result<Vec<Value>, CallFailure> {
         let mut query = vec![("$filter", question.filter), ("$select", question.select), ("$top", "2")];
         query.extend(question.expand.map(|expand| ("$expand", expand)));
-        let request = self.request(Method::GET, &[question.service, question.set], &query, call)?;
-        let answer = call.send(Doing::Asking, request).await?;
+        self.page(&[question.service, question.set], &query, call).await
+    }
+
+    /// A page of rows.
+    pub(super) async fn page(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        call: &Call<'_>,
+    ) -> Result<Vec<Value>, CallFailure> {
+        let url = self.address.url(path, query, call)?;
+        let wire = Wire { doing: Doing::Asking, method: Method::GET, url, body: None };
+        let answer = self.exchange(wire, call).await?;
         if answer.status != http::StatusCode::OK {
-            return Err(self.refusal(Doing::Asking, &answer, call));
+            return Err(refusal(Doing::Asking, &answer, call));
         }
         let mut body = json_body(Doing::Asking, &answer)?;
         match body.get_mut("value").map(Value::take) {
             Some(Value::Array(rows)) => Ok(rows),
             _ => Err(Doing::Asking.unreadable(&answer, "the answer has no rows")),
+        }
+    }
+
+    /// All rows that answer the question, page by page, at most `rows_max`; and whether there are more.
+    pub(super) async fn pages(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        rows_max: usize,
+        call: &Call<'_>,
+    ) -> Result<(Vec<Value>, bool), CallFailure> {
+        let mut rows: Vec<Value> = Vec::new();
+        loop {
+            // One more than may be had, which tells whether there are more.
+            let top = PAGE_ROWS.min(rows_max + 1 - rows.len());
+            let (top_text, skip) = (top.to_string(), rows.len().to_string());
+            let mut query = query.to_vec();
+            query.extend([("$top", top_text.as_str()), ("$skip", skip.as_str())]);
+            let page = self.page(path, &query, call).await?;
+            let last = page.len() < top;
+            rows.extend(page);
+            if rows.len() > rows_max {
+                rows.truncate(rows_max);
+                return Ok((rows, true));
+            }
+            if last {
+                return Ok((rows, false));
+            }
         }
     }
 
@@ -80,11 +165,12 @@ impl Rest {
         row: &Value,
         call: &Call<'_>,
     ) -> Result<Value, CallFailure> {
-        let request = self.request(Method::POST, &[service, set], &[], call)?;
-        let answer = call.send(Doing::Changing, request.body("application/json", row.to_string())).await?;
+        let url = self.address.url(&[service, set], &[], call)?;
+        let wire = Wire { doing: Doing::Changing, method: Method::POST, url, body: Some(row) };
+        let answer = self.exchange(wire, call).await?;
         match answer.status.as_u16() {
             200 | 201 => json_body(Doing::Changing, &answer),
-            _ => Err(self.refusal(Doing::Changing, &answer, call)),
+            _ => Err(refusal(Doing::Changing, &answer, call)),
         }
     }
 
@@ -96,12 +182,13 @@ impl Rest {
         key: &str,
         (fields, call): (&Value, &Call<'_>),
     ) -> Result<(), CallFailure> {
-        let set = format!("{set}({},{key})", literal(&self.company));
-        let request = self.request(Method::PATCH, &[service, &set], &[], call)?;
-        let answer = call.send(Doing::Changing, request.body("application/json", fields.to_string())).await?;
+        let set = format!("{set}({},{key})", literal(&self.address.company));
+        let url = self.address.url(&[service, &set], &[], call)?;
+        let wire = Wire { doing: Doing::Changing, method: Method::PATCH, url, body: Some(fields) };
+        let answer = self.exchange(wire, call).await?;
         match answer.status.as_u16() {
             200 | 204 => Ok(()),
-            _ => Err(self.refusal(Doing::Changing, &answer, call)),
+            _ => Err(refusal(Doing::Changing, &answer, call)),
         }
     }
 
@@ -113,12 +200,23 @@ impl Rest {
         method: &str,
         parameters: &Value,
     ) -> Result<Value, CallFailure> {
-        let request = self.request(Method::POST, &[service, method], &[], call)?;
-        let answer = call.send(doing, request.body("application/json", parameters.to_string())).await?;
+        let url = self.address.url(&[service, method], &[], call)?;
+        self.post((doing, call), url, parameters).await
+    }
+
+    /// Posts to an address beside the services'.
+    pub(super) async fn post(
+        &self,
+        (doing, call): (Doing, &Call<'_>),
+        url: Url,
+        parameters: &Value,
+    ) -> Result<Value, CallFailure> {
+        let wire = Wire { doing, method: Method::POST, url, body: Some(parameters) };
+        let answer = self.exchange(wire, call).await?;
         match answer.status.as_u16() {
             200 | 201 => json_body(doing, &answer),
             204 => Ok(Value::Null),
-            _ => Err(self.refusal(doing, &answer, call)),
+            _ => Err(refusal(doing, &answer, call)),
         }
     }
 
@@ -130,58 +228,69 @@ impl Rest {
         query: &[(&str, &str)],
         call: &Call<'_>,
     ) -> Result<Value, CallFailure> {
-        let request = self.request(Method::GET, &[service, method], query, call)?;
-        let answer = call.send(Doing::Asking, request).await?;
+        let url = self.address.url(&[service, method], query, call)?;
+        let wire = Wire { doing: Doing::Asking, method: Method::GET, url, body: None };
+        let answer = self.exchange(wire, call).await?;
         match answer.status.as_u16() {
             200 => json_body(Doing::Asking, &answer),
-            _ => Err(self.refusal(Doing::Asking, &answer, call)),
+            _ => Err(refusal(Doing::Asking, &answer, call)),
         }
     }
 
-    fn request(
-        &self,
-        method: Method,
-        path: &[&str],
-        query: &[(&str, &str)],
-        call: &Call<'_>,
-    ) -> Result<Request, CallFailure> {
-        let mut segments = vec!["api", "v2", "odata", self.company.as_str()];
-        segments.extend(path);
-        let url = call.pool().url(&segments, query).ok_or_else(|| invalid("", "holds an empty key"))?;
-        Ok(Request::new(method, url).headers(&self.headers))
-    }
-
-    /// What an answer that is not success means.
-    fn refusal(&self, doing: Doing, answer: &Answer, call: &Call<'_>) -> CallFailure {
-        let error = serde_json::from_slice::<Value>(&answer.body).ok().filter(is_error);
-        let Some(error) = error else {
-            let message = format!("Epicor answered {}", answer.status);
-            let problem = CallProblem::new(status_code(answer.status), message).with_detail(quote(answer));
-            return call.refusal(doing, answer, problem);
+    /// Makes the request; once more where the answer says that nothing was done because a token or a session had
+    /// ended.
+    async fn exchange(&self, wire: Wire<'_>, call: &Call<'_>) -> Result<Answer, CallFailure> {
+        let body = wire.body.map(Value::to_string);
+        let request = |headers: &http::HeaderMap| {
+            let request = Request::new(wire.method.clone(), wire.url.clone()).headers(headers);
+            match &body {
+                Some(body) => request.body("application/json", body.clone()),
+                None => request,
+            }
         };
-        let kind = error_kind(&error);
-        let text = error_text(&error);
-        let after_ms = retry_after_ms(answer, call.context().now_seconds);
-        let problem = |code: &str| {
-            let detail = json!({"status": answer.status.as_u16(), "error": error});
-            CallProblem::new(code, text.clone()).with_detail(detail)
-        };
-        match answer.status.as_u16() {
-            400 | 409 if speaks_of_a_lock(&text) => {
-                CallFailure::Retryable { problem: problem("record-locked"), after_ms }
-            }
-            400 | 409 if speaks_of_licences(&text) => {
-                CallFailure::Retryable { problem: problem("licences-exhausted"), after_ms }
-            }
-            400 | 409 if kind == "DuplicateRecordException" || speaks_of_a_duplicate(&text) => {
-                CallFailure::Permanent { problem: problem("duplicate-record") }
-            }
-            400 => CallFailure::Permanent { problem: problem("data-refused") },
-            410 => CallFailure::Retryable { problem: problem("session-ended"), after_ms },
-            // Epicor's own error object: the application answered, it did not lose a call half-way.
-            503 => CallFailure::Retryable { problem: problem("unavailable"), after_ms },
-            _ => call.refusal(doing, answer, problem(status_code(answer.status))),
+        let headers = self.access.enter(&self.address, call).await?;
+        let answer = call.send(wire.doing, request(&headers)).await?;
+        if !self.access.has_ended(&answer, &headers).await {
+            return Ok(answer);
         }
+        let headers = self.access.enter(&self.address, call).await?;
+        call.send(wire.doing, request(&headers)).await
+    }
+}
+
+/// What an answer that is not success means.
+pub(super) fn refusal(doing: Doing, answer: &Answer, call: &Call<'_>) -> CallFailure {
+    let error = serde_json::from_slice::<Value>(&answer.body).ok().filter(is_error);
+    let Some(error) = error else {
+        let message = format!("Epicor answered {}", answer.status);
+        let problem = CallProblem::new(status_code(answer.status), message).with_detail(quote(answer));
+        return call.refusal(doing, answer, problem);
+    };
+    let kind = error_kind(&error);
+    let text = error_text(&error);
+    let after_ms = retry_after_ms(answer, call.context().now_seconds);
+    let problem = |code: &str| {
+        let detail = json!({"status": answer.status.as_u16(), "error": error});
+        CallProblem::new(code, text.clone()).with_detail(detail)
+    };
+    match answer.status.as_u16() {
+        400 | 409 if speaks_of_a_change(&text) => {
+            CallFailure::Retryable { problem: problem("record-modified"), after_ms }
+        }
+        400 | 409 if speaks_of_a_lock(&text) => {
+            CallFailure::Retryable { problem: problem("record-locked"), after_ms }
+        }
+        400 | 409 if speaks_of_licences(&text) => {
+            CallFailure::Retryable { problem: problem("licences-exhausted"), after_ms }
+        }
+        400 | 409 if kind == "DuplicateRecordException" || speaks_of_a_duplicate(&text) => {
+            CallFailure::Permanent { problem: problem("duplicate-record") }
+        }
+        400 => CallFailure::Permanent { problem: problem("data-refused") },
+        410 => CallFailure::Retryable { problem: problem("session-ended"), after_ms },
+        // Epicor's own error object: the application answered, it did not lose a call half-way.
+        503 => CallFailure::Retryable { problem: problem("unavailable"), after_ms },
+        _ => call.refusal(doing, answer, problem(status_code(answer.status))),
     }
 }
 
@@ -204,6 +313,11 @@ fn error_text(error: &Value) -> String {
 
 fn words(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
+}
+
+/// Somebody else has written the row since it was read.
+fn speaks_of_a_change(text: &str) -> bool {
+    text.to_lowercase().contains("has been modified by another user")
 }
 
 /// By whole words: `blocked` and `stock` are not about locks.
@@ -272,7 +386,8 @@ mod tests {
     fn locks_and_licences_are_told_by_whole_words() {
         assert!(speaks_of_a_lock("Record is locked by MANAGER"));
         assert!(speaks_of_a_lock("Cash Group is in use by another session"));
-        assert!(speaks_of_a_lock("Row has been modified by another user and couldn't be updated."));
+        assert!(speaks_of_a_change("Row has been modified by another user and couldn't be updated."));
+        assert!(!speaks_of_a_change("Record is in use by another user."));
         assert!(!speaks_of_a_lock("Customer is blocked. Out of stock. LockPrice is required"));
         assert!(speaks_of_licences("Maximum number of users exceeded"));
         assert!(speaks_of_licences("No license available"));

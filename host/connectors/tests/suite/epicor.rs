@@ -259,7 +259,7 @@ async fn methods_enter_header_and_lines_as_epicors_own_client_does() {
         dataset(&json!({"OrderHed": [], "OrderDtl": []})),
     ])
     .await;
-    let epicor = epicor(&server, json!({"sales_order_entry": "methods"}));
+    let epicor = epicor(&server, json!({"doors": {"sales-order.create": "methods"}}));
     assert_eq!(epicor.write("sales-order.create", &one, &context()).await.unwrap(), order_answer());
     let seen = server.seen();
     let methods: Vec<_> =
@@ -290,7 +290,7 @@ async fn a_question_that_epicor_wants_answered_waits_for_a_person() {
     let question =
         json!({"parameters": {"ds": head, "lContinue": false, "cResponseMsg": "Over credit limit"}});
     let server = Server::playing(vec![rows(&[]), dataset(&head), dataset(&head), json(200, &question)]).await;
-    let epicor = epicor(&server, json!({"sales_order_entry": "methods"}));
+    let epicor = epicor(&server, json!({"doors": {"sales-order.create": "methods"}}));
     let failure = epicor.write("sales-order.create", &order(), &context()).await.unwrap_err();
     assert!(matches!(failure, CallFailure::Permanent { .. }));
     assert_eq!(failure.problem().message, "Over credit limit");
