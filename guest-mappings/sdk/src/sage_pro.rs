@@ -9,7 +9,7 @@
 //! # Ok::<(), portolan_sdk::text::Refused>(())
 //! ```
 
-use crate::text::Field;
+use crate::text::{Field, Refused};
 
 /// Customer number.
 pub const CUST_NO: Field = Field::new("CustNo", 6);
@@ -43,3 +43,50 @@ pub const CURRENCY: Field = Field::new("Currency", 3);
 pub const ITEM: Field = Field::new("Item", 15);
 /// Description of an invoice line.
 pub const DESCRIP: Field = Field::new("Descrip", 35);
+/// Why a document was made, or a journal's title.
+pub const REASON: Field = Field::new("Reason", 35);
+/// Sales order number, ARMAST.ORNUM.
+pub const ORDER: Field = Field::new("Order", 10);
+/// Invoice number, and that of a credit memo.
+pub const INV_NO: Field = Field::new("InvNo", 10);
+/// Account of the general ledger.
+pub const ACCOUNT: Field = Field::new("Account", 24);
+/// Title of a journal.
+pub const DESCRIPTION: Field = Field::new("Description", 35);
+/// Free text of a document.
+pub const NOTES: Field = Field::new("Notes", 254);
+/// What a payment is called.
+pub const METHOD: Field = Field::new("Method", 10);
+
+/// The two address lines. A first line that is too long flows over into an empty second one, between words.
+///
+/// # Errors
+/// [`Refused`], when both are full, or a word is longer than a line.
+pub fn address_lines(first: &str, second: &str) -> Result<(String, String), Refused> {
+    let (first, second) = (first.trim(), second.trim());
+    if first.chars().count() <= ADDRESS_1.chars_max() || !second.is_empty() {
+        return Ok((ADDRESS_1.text(first)?, ADDRESS_2.text(second)?));
+    }
+    let fits = |(at, _): &(usize, &str)| first.get(..*at).is_some_and(|line| line.chars().count() <= 35);
+    let blanks = first.match_indices(' ').rfind(fits);
+    match blanks.and_then(|(at, _)| first.split_at_checked(at)) {
+        Some((line, rest)) => Ok((ADDRESS_1.text(line.trim())?, ADDRESS_2.text(rest.trim())?)),
+        None => ADDRESS_1.text(first).map(|line| (line, String::new())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_street_flows_into_the_second_line() {
+        let long = "Kaiser-Friedrich-Promenade 127, Hinterhaus links";
+        let (one, two) = address_lines(long, "").unwrap();
+        assert_eq!((one.as_str(), two.as_str()), ("Kaiser-Friedrich-Promenade 127,", "Hinterhaus links"));
+        assert_eq!(address_lines("1 Main St", "Flat 2").unwrap().1, "Flat 2");
+        assert!(address_lines(long, "Flat 2").is_err(), "nothing is cut");
+        assert!(address_lines(&"x".repeat(36), "").is_err());
+        assert!(address_lines(&"word ".repeat(20), "").is_err());
+    }
+}
