@@ -5,7 +5,9 @@
 
 use serde_json::{Value, json};
 
+pub mod books;
 mod charge;
+pub mod month;
 mod objects;
 
 pub use charge::CREATED_FIRST;

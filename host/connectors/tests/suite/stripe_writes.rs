@@ -98,7 +98,9 @@ async fn metadata_go_to_the_object_that_is_named() {
 async fn refusals_are_what_stripe_says_they_are() {
     let retryable = |failure: &CallFailure| match failure {
         CallFailure::Retryable { after_ms, .. } => *after_ms,
-        _ => panic!("{failure:?}"),
+        CallFailure::Permanent { .. } | CallFailure::Unauthorized { .. } | CallFailure::Ambiguous { .. } => {
+            panic!("{failure:?}")
+        }
     };
     let busy = write_against(json(409, &error("invalid_request_error", "idempotency_key_in_use"))).await;
     assert_eq!((retryable(&busy), busy.problem().code.as_str()), (Some(5_000), "idempotency-key-in-use"));

@@ -18,3 +18,4 @@ mod restart;
 mod sage;
 mod sap;
 mod stripe;
+mod stripe_month;
