@@ -53,6 +53,12 @@ impl<'a> Cx<'a> {
         self.input.environment
     }
 
+    /// Which attempt at the event this is, from 1: more after deferrals.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.input.attempt
+    }
+
     /// The mapping's settings, typed.
     ///
     /// # Errors

@@ -135,10 +135,16 @@ fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
+const fn first() -> u32 {
+    1
+}
+
 #[derive(Deserialize)]
 struct InputForm {
     event: EventForm,
     environment: EnvironmentForm,
+    #[serde(default = "first")]
+    attempt: u32,
     #[serde(default)]
     settings: Map<String, Value>,
     #[serde(default)]
@@ -193,6 +199,7 @@ impl From<InputForm> for Input {
     fn from(form: InputForm) -> Self {
         Self {
             event: form.event.into(),
+            attempt: form.attempt,
             environment: match form.environment {
                 EnvironmentForm::Sandbox => Environment::Sandbox,
                 EnvironmentForm::Qa => Environment::Qa,

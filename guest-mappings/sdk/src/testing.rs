@@ -84,8 +84,13 @@ impl<M: Mapping> Trial<M> {
             media_type: "application/json".into(),
             payload: payload.to_string(),
         };
-        let input =
-            Input { event, environment: Environment::Sandbox, settings: "{}".into(), facts: Vec::new() };
+        let input = Input {
+            event,
+            environment: Environment::Sandbox,
+            attempt: 1,
+            settings: "{}".into(),
+            facts: Vec::new(),
+        };
         Self { input, known: Vec::new(), mapping: PhantomData }
     }
 
@@ -93,6 +98,13 @@ impl<M: Mapping> Trial<M> {
     #[must_use]
     pub fn of_charge(charge: &TestCharge) -> Self {
         Self::new("stripe", "charge.succeeded", &charge.event())
+    }
+
+    /// After so many attempts that ended in deferrals.
+    #[must_use]
+    pub fn attempt(mut self, attempt: u32) -> Self {
+        self.input.attempt = attempt;
+        self
     }
 
     /// With these settings.

@@ -46,6 +46,8 @@ record! {
         event: EventFacts,
         /// Where the mapping runs.
         environment: Environment,
+        /// From 1.
+        attempt: u32,
         /// The mapping's settings.
         settings: Value,
         /// Answers to earlier needs, in the order in which they were asked.

@@ -315,6 +315,7 @@ fn input(claim: &RunClaim, mapping: &Mapping, payload: &str, facts: &[Fact]) -> 
             payload: payload.to_owned(),
         },
         environment: event.scope.environment,
+        attempt: claim.attempt,
         settings: mapping.settings.clone(),
         facts: facts.to_vec(),
     }

@@ -76,6 +76,7 @@ fn input() -> Input {
             payload: payload.to_string(),
         },
         environment: Environment::Sandbox,
+        attempt: 1,
         settings: json!({}),
         facts: vec![],
     }

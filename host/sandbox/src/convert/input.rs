@@ -51,6 +51,7 @@ impl<'i> Prepared<'i> {
                 Environment::Qa => types::Environment::Qa,
                 Environment::Production => types::Environment::Production,
             },
+            attempt: self.input.attempt,
             settings: &self.settings,
             facts,
         }

@@ -77,9 +77,9 @@ async fn a_nan_has_one_bit_pattern() {
 #[tokio::test]
 async fn facts_settings_and_payload_reach_the_module_as_text() {
     let setup = Setup::new();
-    // The input record lies at $input: settings is at offset 84, behind the event and the environment.
-    let settings = "(i32.store (i32.const 208) (i32.load offset=84 (local.get $input)))
-                    (i32.store (i32.const 212) (i32.load offset=88 (local.get $input)))
+    // The input record lies at $input: settings is at offset 88, behind the event, the environment and the attempt.
+    let settings = "(i32.store (i32.const 208) (i32.load offset=88 (local.get $input)))
+                    (i32.store (i32.const 212) (i32.load offset=92 (local.get $input)))
                     (i32.const 200)";
     let module = setup.guest(&Guest::transforming(settings)).await;
     let mut input = charge();

@@ -122,6 +122,7 @@ pub(crate) fn charge() -> Input {
             payload: payload.to_string(),
         },
         environment: Environment::Sandbox,
+        attempt: 1,
         settings: json!({}),
         facts: vec![],
     }

@@ -51,6 +51,7 @@ pub(crate) fn order_input() -> anyhow::Result<Input> {
             payload,
         },
         environment: Environment::Sandbox,
+        attempt: 1,
         settings: json!({"bank_account": "STRIPE", "default_part": "STRIPE-OTHER", "time_zone": "Europe/Berlin"}),
         facts: Vec::new(),
     };

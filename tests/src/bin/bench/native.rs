@@ -81,6 +81,7 @@ pub(crate) fn native_input(input: &host::Input) -> sdk::Input {
             media_type: event.media_type.clone(),
             payload: event.payload.clone(),
         },
+        attempt: input.attempt,
         environment: match input.environment {
             Environment::Sandbox => sdk::Environment::Sandbox,
             Environment::Qa => sdk::Environment::Qa,
