@@ -38,18 +38,14 @@ mod settings;
 mod sync;
 
 use portolan_sdk::{
-    ask::Row,
-    date,
-    flow::{Block, Credit, Documents, Erp, Flow, Journal, Refund, Reversal, Sale},
+    flow::{self, Block, Credit, Documents, Erp, Flow, Journal, Refund, Reversal, Sale},
     prelude::*,
-    stripe::{self, Buyer, Charge, Customer, LineSource, Lines},
+    stripe::{Customer, LineSource},
 };
 pub use settings::{CreditMemo, CustomerDefaults, DeletedCustomers, Journals, Refunds, Settings};
 
 /// The module's name for the Epicor system.
 const ERP: &str = "erp";
-/// The module's name for Stripe's API.
-const STRIPE: &str = "stripe";
 /// Stripe product to Epicor part.
 const PARTS: &str = "parts";
 /// Stripe customer to Epicor CustID.
@@ -173,83 +169,19 @@ pub struct StripeToEpicor;
 
 impl Mapping for StripeToEpicor {
     fn describe() -> Description {
-        Description::new(
+        let description = Description::new(
             "stripe-to-epicor",
             env!("CARGO_PKG_VERSION"),
-            "A captured Stripe charge becomes a customer, a sales order and a posted cash receipt in Epicor.",
+            "What happens at Stripe becomes customers, orders, receipts, credit memos and journals in Epicor.",
         )
-        .serves("stripe", "charge.succeeded")
         .connection(ERP, "epicor", OPERATIONS)
-        .connection(
-            STRIPE,
-            "stripe",
-            &[
-                "customer.get",
-                "checkout-session.by-payment-intent",
-                "invoice.get",
-                "invoice.by-payment-intent",
-            ],
-        )
-        .table(
-            PARTS,
-            "Stripe product (prod_…, or what metadata say; \"shipping\" for shipping) to Epicor part",
-        )
-        .table(CUSTOMERS, "Stripe customer (cus_…) to Epicor CustID, for customers that Epicor had before")
-        .settings_schema(include_str!("../settings.schema.json"))
+        .settings_schema(include_str!("../settings.schema.json"));
+        flow::describe::<Settings>(description)
     }
 
     fn map(cx: &Cx<'_>) -> Result<Plan, Stop> {
-        let settings: Settings = cx.settings()?;
-        let charge: Charge = stripe::object(cx)?;
-        let captured = charge.captured()?;
-        let day = date::in_zone(charge.created, &settings.time_zone).at("/data/object/created")?;
-        let known = charge.customer.as_deref();
-        let (stripes, answers) = cx.all((
-            known.map(|id| portolan_sdk::ask::query::<Customer>(STRIPE, "customer.get", json!({"id": id}))),
-            Lines::ask(&charge, STRIPE, &settings.line_sources),
-        ))?;
-        let lines = Lines::of(&charge, answers, &settings.line_sources)?;
-        let reduced = lines.reduced;
-        let rows: Vec<Option<Option<Row>>> = cx.all(lines.row_questions(PARTS))?;
-        let customer = stripes.flatten();
-        let sale = Sale {
-            captured,
-            day,
-            buyer: Buyer::of(&charge, customer.as_ref()),
-            customer,
-            lines: lines.with_rows(rows),
-            order: None,
-            invoice: None,
-            subscription: None,
-            charge,
-        };
-        let documents = settings.sale(cx, &sale)?;
-        let plan = plan(documents.deliveries, documents.references);
-        let plan = if reduced { tell_reduced(plan, &sale) } else { plan };
-        if documents.concerns.is_empty() {
-            Ok(plan)
-        } else {
-            Err(Stop::hold(documents.concerns.join("; "), plan))
-        }
+        flow::map(cx, &cx.settings::<Settings>()?)
     }
-}
-
-fn plan(deliveries: Vec<Delivery>, references: Vec<[String; 4]>) -> Plan {
-    let plan = deliveries.into_iter().fold(Plan::new(), Plan::deliver);
-    references
-        .into_iter()
-        .fold(plan, |plan, [kind, id, system, counterpart]| plan.remember(kind, id, system, counterpart))
-}
-
-fn tell_reduced(plan: Plan, sale: &Sale) -> Plan {
-    let detail =
-        json!({"charge": sale.charge.id, "authorized": sale.charge.amount, "captured": sale.captured.minor});
-    plan.alert(
-        Severity::Info,
-        "partial-capture",
-        "The lines of a partly captured charge were reduced",
-        &detail,
-    )
 }
 
 portolan_sdk::mapping!(StripeToEpicor);

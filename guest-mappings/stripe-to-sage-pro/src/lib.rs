@@ -23,7 +23,6 @@
 //! Lines carry net prices, the tax stands beside them, and both add up to the payment.
 
 mod block;
-mod charge;
 mod customer;
 mod erp;
 mod invoice;
@@ -32,21 +31,17 @@ mod receipt;
 mod refund;
 mod settings;
 
-use portolan_sdk::prelude::*;
+use portolan_sdk::{flow, prelude::*};
 pub use settings::{Accounts, Hold, Settings};
 
 /// The module's name for the Sage Pro system.
 const ERP: &str = "erp";
-/// The module's name for Stripe's API.
-const STRIPE: &str = "stripe";
 /// Stripe product to Sage Pro item.
 const ITEMS: &str = "items";
 /// Stripe customer to Sage Pro customer.
 const CUSTOMERS: &str = "customers";
 /// Status of a charge to payment status of an invoice.
 const STATUSES: &str = "payment-status";
-/// Stripe's reason of a refund to Sage Pro's.
-const REASONS: &str = "reasons";
 /// Under which name Sage Pro's customer number is remembered.
 const SYSTEM: &str = "sage-pro";
 
@@ -87,38 +82,19 @@ pub struct StripeToSagePro;
 
 impl Mapping for StripeToSagePro {
     fn describe() -> Description {
-        Description::new(
+        let description = Description::new(
             "stripe-to-sage-pro",
             env!("CARGO_PKG_VERSION"),
-            "A captured Stripe charge becomes a customer and a paid invoice in Sage Pro.",
+            "What happens at Stripe becomes customers, invoices, receipts, credit memos and journals in Sage Pro.",
         )
-        .serves("stripe", "charge.succeeded")
         .connection(ERP, "sage-pro", OPERATIONS)
-        .connection(
-            STRIPE,
-            "stripe",
-            &[
-                "customer.get",
-                "checkout-session.by-payment-intent",
-                "invoice.get",
-                "invoice.by-payment-intent",
-            ],
-        )
-        .table(
-            ITEMS,
-            "Stripe product (prod_…, or what metadata say; \"shipping\" for shipping) to Sage Pro item",
-        )
-        .table(CUSTOMERS, "Stripe customer (cus_…) to Sage Pro customer number")
         .table(STATUSES, "Status of a Stripe charge (succeeded) to PaymentStatus of the invoice (Paid)")
-        .table(
-            REASONS,
-            "Stripe refund reason (duplicate) to the credit memo's Reason, or {\"reason\",\"item\"}",
-        )
-        .settings_schema(include_str!("../settings.schema.json"))
+        .settings_schema(include_str!("../settings.schema.json"));
+        flow::describe::<Settings>(description)
     }
 
     fn map(cx: &Cx<'_>) -> Result<Plan, Stop> {
-        charge::map(cx)
+        flow::map(cx, &cx.settings::<Settings>()?)
     }
 }
 
