@@ -98,9 +98,10 @@ async fn metadata(api: &Api, body: &Value, call: &Call<'_>) -> Result<Value, Cal
     let Some(metadata @ Value::Object(entries)) = fields.get("metadata") else {
         return Err(invalid("/metadata", "must be an object of texts"));
     };
-    let is_entry = |value: &Value| value.is_string() || value.is_null();
+    // Numbers too: an ERP's document numbers are copied here from its answers. They become texts, digit for digit.
+    let is_entry = |value: &Value| value.is_string() || value.is_number() || value.is_null();
     if let Some((name, _)) = entries.iter().find(|(_, value)| !is_entry(value)) {
-        return Err(invalid(&format!("/metadata/{name}"), "must be a text, or null to unset it"));
+        return Err(invalid(&format!("/metadata/{name}"), "must be a text or a number, or null to unset it"));
     }
     let mut path = path.to_vec();
     path.push(id_in(fields, "id")?);

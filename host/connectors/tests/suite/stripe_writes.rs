@@ -72,7 +72,7 @@ async fn metadata_go_to_the_object_that_is_named() {
     let server = Server::start(move |_, _| json(200, &answer)).await;
     let stripe = stripe(&server);
     for (object, path) in paths {
-        let body = json!({"object": object, "id": "x_1", "metadata": {"erp_order": "16023", "gone": null}});
+        let body = json!({"object": object, "id": "x_1", "metadata": {"erp_order": 16023, "gone": null}});
         let changed = stripe.write("metadata.update", &body, &context()).await.unwrap();
         assert_eq!(changed, json!({"id": "x_1", "metadata": {"erp_order": "16023"}}));
         let seen = server.seen().pop().unwrap();
