@@ -83,7 +83,7 @@ async fn metadata_go_to_the_object_that_is_named() {
     for wrong in [
         json!({"object": "account", "id": "x_1", "metadata": {}}),
         json!({"object": "charge", "id": "../x", "metadata": {}}),
-        json!({"object": "charge", "id": "x_1", "metadata": {"n": 1}}),
+        json!({"object": "charge", "id": "x_1", "metadata": {"n": true}}),
         json!({"object": "charge", "id": "x_1", "metadata": null}),
         json!({"object": "charge", "id": "x_1", "metadata": {"a[b]": "c"}}),
         json!({"object": "charge", "id": "x_1", "metadata": {}, "amount": 1}),
