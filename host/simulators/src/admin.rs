@@ -38,6 +38,7 @@ pub(crate) fn routes(refuse: mpsc::Sender<u64>) -> Router<Arc<Simulator>> {
             "/_simulator/faults",
             get(faults).delete(faults_clear).post(move |state, body| faults_set(state, body, refuse.clone())),
         )
+        .merge(crate::stripe::month::routes())
 }
 
 #[derive(Deserialize)]

@@ -54,6 +54,20 @@ impl Drop for Flight {
     }
 }
 
+/// A call that the system has let begin. Dropped when it is through, or when its caller is gone.
+struct UnderWay {
+    simulator: Arc<Simulator>,
+    token: Option<String>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(token) = &self.token {
+            self.simulator.stand_in().end(token);
+        }
+    }
+}
+
 impl Simulator {
     /// A system that has read its ledger.
     pub(crate) fn new(
@@ -101,17 +115,28 @@ impl Simulator {
         let _flight = Flight(Arc::clone(&self.in_flight));
         let operation = self.stand_in().operation(&call);
         self.count(&operation);
+        let begun = self.stand_in().begin(&call);
+        let under_way = match begun {
+            Ok(token) => UnderWay { simulator: Arc::clone(self), token },
+            Err(reply) => return Ending::Answer(reply),
+        };
         let strike = self.faults().take(&operation, &call.path);
         if self.latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(self.latency_ms)).await;
         }
         match strike {
             None => Ending::Answer(self.carry_out(&call, &operation, None).await),
-            Some(strike) => self.strike(call, &operation, strike).await,
+            Some(strike) => self.strike(call, &operation, strike, under_way).await,
         }
     }
 
-    async fn strike(self: &Arc<Self>, call: Call, operation: &str, strike: Strike) -> Ending {
+    async fn strike(
+        self: &Arc<Self>,
+        call: Call,
+        operation: &str,
+        strike: Strike,
+        under_way: UnderWay,
+    ) -> Ending {
         let refuse = |refusal| Ending::Answer(self.stand_in().refusal(&call, refusal));
         let pause = |default_ms| tokio::time::sleep(Duration::from_millis(strike.ms.unwrap_or(default_ms)));
         match strike.kind {
@@ -134,6 +159,7 @@ impl Simulator {
                 tokio::spawn(async move {
                     late.await;
                     simulator.carry_out(&call, &operation, Some(strike)).await;
+                    drop(under_way);
                 });
                 Ending::Cut
             }
@@ -150,6 +176,7 @@ impl Simulator {
             }
             FaultKind::HangAfterCommit => {
                 self.carry_out(&call, operation, Some(strike)).await;
+                drop(under_way);
                 pause(HANG_MS_DEFAULT).await;
                 Ending::Cut
             }

@@ -93,6 +93,8 @@ pub struct StripeOptions {
     pub api_version: String,
     /// How long the answer to an idempotency key is remembered.
     pub idempotency_ms: u64,
+    /// Calls of one second beyond which the account is told that it is too fast; 0 for no limit.
+    pub calls_per_second_max: u32,
 }
 
 impl Default for StripeOptions {
@@ -105,6 +107,7 @@ impl Default for StripeOptions {
             )]),
             api_version: "2026-07-29.dahlia".to_owned(),
             idempotency_ms: 24 * 60 * 60 * 1_000,
+            calls_per_second_max: 0,
         }
     }
 }

@@ -205,4 +205,17 @@ pub(crate) trait StandIn: Send {
     }
     /// The world as it was configured.
     fn world(&self) -> Value;
+    /// A call arrives: what it is known by while it is under way, if anything.
+    ///
+    /// # Errors
+    /// The refusal, when another call under way is in its way.
+    fn begin(&mut self, _call: &Call) -> Result<Option<String>, Reply> {
+        Ok(None)
+    }
+    /// The call that is known so is through.
+    fn end(&mut self, _token: &str) {}
+    /// Stripe, for the routes that only it has.
+    fn as_stripe(&mut self) -> Option<&mut crate::stripe::Stripe> {
+        None
+    }
 }

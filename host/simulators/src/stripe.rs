@@ -1,10 +1,21 @@
-//! Stripe's API v1: reads with paging and expansion, and the few writes that a connector makes.
+//! Stripe's API: reads with paging and expansion, the writes that a connector makes, events and their webhooks.
 //!
-//! The objects are what tests and the demo put in (`POST /_simulator/objects`); answers, paging, errors and
-//! idempotency follow Stripe. The cast: [`objects`] keeps and finds, [`lists`] pages and filters, [`writes`] takes
-//! form-encoded changes, [`errors`] refuses. This file is the front door.
+//! The objects are what tests and the demo put in (`POST /_simulator/objects`) or a whole month of business
+//! (`POST /_simulator/month`); answers, paging, errors and idempotency follow Stripe.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `objects`, `lists`, `search` | what there is, paged and filtered |
+//! | `events`, `old_shapes` | what was told, in the shapes of two generations of the API |
+//! | `changes`, `writes`, `webhooks` | what calls change, and the events that this raises |
+//! | `sending`, `post` | webhooks on their way: out of order, twice, not at all |
+//! | `month` | the month's own routes |
+//! | `errors` | refusals |
+//!
+//! This file is the front door.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -13,15 +24,27 @@ use sha2::{Digest, Sha256};
 use crate::ledger::Entry;
 use crate::settings::StripeOptions;
 use crate::stand_in::{Call, Draft, Moment, Outcome, Refusal, Reply, StandIn};
+use crate::story::month::{Month, MonthSettings};
 
+mod changes;
 mod errors;
+mod events;
 mod lists;
+pub(crate) mod month;
 mod objects;
+mod old_shapes;
+mod post;
+mod search;
+pub(crate) mod sending;
+mod webhooks;
 mod writes;
 
 use errors::{Error, missing};
+use events::Events;
 use objects::Objects;
 pub(crate) use objects::characters;
+use sending::Sending;
+use webhooks::Receiver;
 
 /// Idempotency keys that are remembered; beyond, the oldest half is forgotten.
 const KEYS_MAX: usize = 200_000;
@@ -37,6 +60,15 @@ struct Remembered {
 pub(crate) struct Stripe {
     options: StripeOptions,
     objects: Objects,
+    events: Events,
+    /// Shared with those who send.
+    pub(crate) sending: Arc<Sending>,
+    /// The month that was played last.
+    month: Option<MonthSettings>,
+    /// Idempotency keys of calls that are under way.
+    keys_in_use: BTreeSet<String>,
+    /// The second in which calls were last counted, and how many there were.
+    rate: (u64, u32),
     keys: HashMap<String, Remembered>,
     requests: u64,
     created: u64,
@@ -47,6 +79,7 @@ const RESOURCES: &[(&str, &str)] = &[
     ("balance_transactions", "balance_transaction"),
     ("charges", "charge"),
     ("checkout/sessions", "checkout.session"),
+    ("credit_notes", "credit_note"),
     ("customers", "customer"),
     ("disputes", "dispute"),
     ("events", "event"),
@@ -56,16 +89,25 @@ const RESOURCES: &[(&str, &str)] = &[
     ("payouts", "payout"),
     ("prices", "price"),
     ("products", "product"),
+    ("radar/early_fraud_warnings", "radar.early_fraud_warning"),
     ("refunds", "refund"),
+    ("reviews", "review"),
+    ("subscriptions", "subscription"),
+    ("webhook_endpoints", "webhook_endpoint"),
 ];
 
+/// Where objects of a kind are found under `/v1/`.
+pub(crate) fn plural(object: &str) -> &'static str {
+    RESOURCES.iter().find(|(_, kind)| *kind == object).map_or("", |(plural, _)| plural)
+}
+
 /// What a path means.
-struct Target<'a> {
-    plural: &'static str,
-    object: &'static str,
-    id: Option<&'a str>,
+pub(crate) struct Target<'a> {
+    pub(crate) plural: &'static str,
+    pub(crate) object: &'static str,
+    pub(crate) id: Option<&'a str>,
     /// `lines` or `line_items`.
-    part: Option<&'a str>,
+    pub(crate) part: Option<&'a str>,
 }
 
 fn target(path: &str) -> Option<Target<'_>> {
@@ -80,7 +122,18 @@ fn target(path: &str) -> Option<Target<'_>> {
 
 impl Stripe {
     pub(crate) fn new(options: StripeOptions) -> Self {
-        Self { options, objects: Objects::default(), keys: HashMap::new(), requests: 0, created: 0 }
+        Self {
+            options,
+            objects: Objects::default(),
+            events: Events::default(),
+            sending: Arc::default(),
+            month: None,
+            keys_in_use: BTreeSet::new(),
+            rate: (0, 0),
+            keys: HashMap::new(),
+            requests: 0,
+            created: 0,
+        }
     }
 
     fn door(&self, call: &Call, resource: &str) -> Result<(), Error> {
@@ -105,46 +158,55 @@ impl Stripe {
 
     fn read(&self, call: &Call, target: &Target<'_>, moment: Moment) -> Result<Value, Error> {
         let expand = lists::expansions(call)?;
-        match (target.id, target.part) {
-            (None, _) => lists::list(&self.objects, call, target.object, &lists::Page::read(call)?, &expand),
-            (Some(id), None) => {
-                let mut object = self
-                    .objects
-                    .get(target.object, id, moment.seen_ms)
-                    .ok_or_else(|| missing(target.object, id, "id"))?;
-                if target.object == "invoice" {
-                    let lines = lists::lines_of(
-                        &self.objects,
-                        id,
-                        "lines",
-                        &lists::Page::first(),
-                        &format!("/v1/invoices/{id}/lines"),
-                    )?;
-                    put(&mut object, "lines", lines);
+        let existing = |id: &str| {
+            let object = self.objects.get(target.object, id, moment.seen_ms);
+            object.ok_or_else(|| missing(target.object, id, "id"))
+        };
+        match (target.object, target.id, target.part) {
+            ("event", None, _) => self.events.list(call, moment.seen_ms),
+            ("event", Some(id), None) => self.events.get(id, None).ok_or_else(|| missing("event", id, "id")),
+            ("customer", Some("search"), None) => search::customers(&self.objects, call),
+            (object, None, _) => lists::list(&self.objects, call, object, &lists::Page::read(call)?, &expand),
+            (object, Some(id), None) => {
+                let mut found = existing(id)?;
+                let has_lines = matches!(object, "invoice" | "credit_note");
+                if has_lines {
+                    put(&mut found, "lines", self.lines(id, "lines", &format!("{}/lines", call.path))?);
                 } else if expand.iter().any(|path| path == "line_items") {
-                    let url = format!("/v1/checkout/sessions/{id}/line_items");
                     put(
-                        &mut object,
+                        &mut found,
                         "line_items",
-                        lists::lines_of(&self.objects, id, "line_items", &lists::Page::first(), &url)?,
+                        self.lines(id, "line_items", &format!("{}/line_items", call.path))?,
                     );
                 }
                 for path in &expand {
-                    self.objects.expand(&mut object, path);
+                    self.objects.expand(&mut found, path);
                 }
-                Ok(object)
+                Ok(found)
             }
-            (Some(id), Some(part)) => {
-                let wanted = if target.object == "invoice" { "lines" } else { "line_items" };
-                if part != wanted || !matches!(target.object, "invoice" | "checkout.session") {
-                    return Err(Error::unknown_url(call));
-                }
-                self.objects
-                    .get(target.object, id, moment.seen_ms)
-                    .ok_or_else(|| missing(target.object, id, "id"))?;
+            ("invoice" | "credit_note", Some(id), Some(part @ "lines"))
+            | ("checkout.session", Some(id), Some(part @ "line_items")) => {
+                existing(id)?;
                 lists::lines_of(&self.objects, id, part, &lists::Page::read(call)?, &call.path)
             }
+            (_, Some(_), Some(_)) => Err(Error::unknown_url(call)),
         }
+    }
+
+    /// The first page of an object's lines.
+    fn lines(&self, id: &str, part: &str, url: &str) -> Result<Value, Error> {
+        lists::lines_of(&self.objects, id, part, &lists::Page::first(), url)
+    }
+
+    /// API v2: the thin view of an event.
+    fn read_v2(&self, call: &Call) -> Result<Value, Error> {
+        let id = call.path.strip_prefix("/v2/core/events/").ok_or_else(|| Error::unknown_url(call))?;
+        if call.header("stripe-version").is_none() {
+            let text = "Requests to API v2 must include a Stripe-Version header.";
+            return Err(Error::new(400, "invalid_request_error", "missing_required_header", text));
+        }
+        let gone = || Error::new(404, "invalid_request_error", "not_found", format!("Event {id} not found."));
+        self.events.thin(id).ok_or_else(gone)
     }
 
     fn write(&mut self, call: &Call, target: &Target<'_>, moment: Moment) -> Result<Outcome, Error> {
@@ -164,55 +226,18 @@ impl Stripe {
                 .with("idempotent-replayed", "true")
                 .into());
         }
-        let (kind, object) = self.changed(call, target, &parameters, moment)?;
-        let id = object.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let document = json!({
-            "object": object, "idempotency_key": key, "parameters": fingerprint, "visible_at_ms": moment.now_ms,
-        });
-        let business_key = match object.pointer("/metadata/erp_id").and_then(Value::as_str) {
-            Some(erp_id) => erp_id.to_owned(),
-            None => id.clone(),
-        };
-        let draft = Draft::new(kind, id, business_key, call).document(document);
-        Ok(Outcome { reply: Reply::json(200, &object), commits: vec![draft] })
+        let change = self.changed(call, target, &parameters, moment)?;
+        let reply = Reply::json(200, &changes::answer(&change));
+        let keyed = json!({"idempotency_key": key, "parameters": fingerprint});
+        Ok(Outcome { reply, commits: self.drafts(change, call, keyed, moment) })
     }
 
-    /// The object as the write leaves it, and the kind of its ledger line.
-    fn changed(
-        &mut self,
-        call: &Call,
-        target: &Target<'_>,
-        parameters: &Value,
-        moment: Moment,
-    ) -> Result<(&'static str, Value), Error> {
-        let existing = |id: &str| {
-            self.objects.get(target.object, id, moment.now_ms).ok_or_else(|| missing(target.object, id, "id"))
-        };
-        match (call.method.as_str(), target.object, target.id, target.part) {
-            ("POST", "customer", None, None) => {
-                self.created += 1;
-                let seed = format!("customer/{}/{}", self.created, moment.now_ms);
-                let id = format!("cus_{}", objects::characters(&seed, 14));
-                let customer =
-                    writes::change(writes::new_customer(&id, moment), parameters, writes::CUSTOMER)?;
-                Ok(("customer", customer))
-            }
-            ("POST", "customer", Some(id), None) => {
-                let customer = existing(id)?;
-                if customer.get("deleted") == Some(&Value::Bool(true)) {
-                    return Err(missing("customer", id, "id"));
-                }
-                Ok(("customer-update", writes::change(customer, parameters, writes::CUSTOMER)?))
-            }
-            ("POST", "charge", Some(id), None) => {
-                Ok(("charge-update", writes::change(existing(id)?, parameters, writes::CHARGE)?))
-            }
-            ("DELETE", "customer", Some(id), None) => {
-                existing(id)?;
-                Ok(("customer-deletion", json!({"id": id, "object": "customer", "deleted": true})))
-            }
-            _ => Err(Error::unknown_url(call)),
-        }
+    /// Calls of one second beyond what the account may make.
+    fn is_too_fast(&mut self, moment: Moment) -> bool {
+        let second = moment.now_ms / 1_000;
+        let (counted, calls) = if self.rate.0 == second { self.rate } else { (second, 0) };
+        self.rate = (counted, calls + 1);
+        self.options.calls_per_second_max > 0 && calls >= self.options.calls_per_second_max
     }
 
     fn finish(&mut self, call: &Call, reply: Reply) -> Reply {
@@ -239,7 +264,9 @@ impl Stripe {
             let median = ages.get(ages.len() / 2).copied().unwrap_or_default();
             self.keys.retain(|_, remembered| remembered.at_ms > median);
         }
-        let answer = entry.document.get("object").cloned().unwrap_or_default();
+        let answer = entry.document.get("answer").cloned();
+        let object = || entry.document.get("object").map(objects::shown);
+        let answer = answer.or_else(object).unwrap_or_default();
         self.keys.insert(key, Remembered { parameters, status: 200, answer, at_ms: entry.at_ms });
     }
 }
@@ -247,6 +274,59 @@ impl Stripe {
 fn put(object: &mut Value, name: &str, value: Value) {
     if let Some(fields) = object.as_object_mut() {
         fields.insert(name.to_owned(), value);
+    }
+}
+
+impl Stripe {
+    /// Takes an object as it now stands.
+    fn take(&mut self, object: &Value, visible_at_ms: u64) {
+        match object.get("object").and_then(Value::as_str) {
+            Some("event") => self.events.put(object),
+            _ => self.objects.put(object.clone(), visible_at_ms),
+        }
+    }
+
+    /// Plays a month and takes all that was there and was told. The ledger holds its settings only: the same settings
+    /// give the same month.
+    fn take_month(&mut self, settings: &Value) {
+        let Ok(settings) = serde_json::from_value::<MonthSettings>(settings.clone()) else {
+            tracing::error!("the ledger holds a month that cannot be played");
+            return;
+        };
+        let month = Month::play(settings);
+        for object in &month.objects {
+            self.objects.put(object.clone(), 0);
+        }
+        for event in &month.events {
+            self.events.put(event);
+        }
+        self.month = Some(month.settings);
+    }
+
+    /// Everybody who wants events: registered webhook endpoints, and who asked for the month.
+    pub(crate) fn receivers(&self) -> Vec<Receiver> {
+        let registered = self.objects.candidates("webhook_endpoint", None).filter_map(Receiver::of);
+        registered.chain(self.sending.receiver()).collect()
+    }
+
+    /// The type of an event.
+    pub(crate) fn kind_of(&self, event_id: &str) -> Option<&str> {
+        self.events.kind(event_id)
+    }
+
+    /// All events that somebody wants, oldest first.
+    pub(crate) fn wanted_events(&self) -> Vec<String> {
+        let receivers = self.receivers();
+        let wanted = |kind: &str| receivers.iter().any(|receiver| receiver.wants(kind));
+        self.events.ids().filter(|(_, kind)| wanted(kind)).map(|(id, _)| id.to_owned()).collect()
+    }
+
+    /// The body of an event's webhook.
+    pub(crate) fn body(&self, event_id: &str, receiver: &Receiver) -> Option<String> {
+        if receiver.thin {
+            return self.events.thin(&Events::thin_id(event_id)?).map(|thin| thin.to_string());
+        }
+        self.events.get(event_id, receiver.api_version.as_deref()).map(|event| event.to_string())
     }
 }
 
@@ -263,9 +343,15 @@ impl StandIn for Stripe {
     }
 
     fn answer(&mut self, call: &Call, moment: Moment) -> Outcome {
+        if self.is_too_fast(moment) {
+            return self.refusal(call, Refusal::RateLimited { retry_after_s: 1 }).into();
+        }
         let target = target(&call.path);
         let resource = target.as_ref().map_or("", |target| target.plural);
         let answered = self.door(call, resource).and_then(|()| {
+            if call.path.starts_with("/v2/") && call.method == Method::GET {
+                return self.read_v2(call).map(|event| Reply::json(200, &event).into());
+            }
             let target = target.as_ref().ok_or_else(|| Error::unknown_url(call))?;
             if call.method == Method::GET {
                 self.read(call, target, moment).map(|object| Reply::json(200, &object).into())
@@ -283,10 +369,13 @@ impl StandIn for Stripe {
     }
 
     fn apply(&mut self, entry: &Entry) {
-        self.created += u64::from(entry.kind == "customer");
+        self.created += u64::from(entry.kind != "seed");
+        if let Some(settings) = entry.document.get("month") {
+            self.take_month(settings);
+        }
         if let Some(object) = entry.document.get("object") {
             let visible = entry.document.get("visible_at_ms").and_then(Value::as_u64).unwrap_or(entry.at_ms);
-            self.objects.put(object.clone(), visible);
+            self.take(object, visible);
         }
         self.remember(entry);
     }
@@ -328,6 +417,12 @@ impl StandIn for Stripe {
             in_flight: 0,
         };
         let draft = |object: Value| {
+            if let Some(settings) = object.get("_simulator.month") {
+                let name = format!("month {settings}");
+                return Ok(
+                    Draft::new("month", name.clone(), name, &call).document(json!({"month": settings}))
+                );
+            }
             let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
             let id = text("id").filter(|id| !id.is_empty()).ok_or("an object has no id")?;
             let kind = text("object").ok_or_else(|| format!("{id} has no object"))?;
@@ -342,6 +437,23 @@ impl StandIn for Stripe {
     }
 
     fn world(&self) -> Value {
-        json!({"options": self.options, "objects": self.objects.counts()})
+        json!({"options": self.options, "objects": self.objects.counts(), "events": self.events.count()})
+    }
+
+    fn begin(&mut self, call: &Call) -> Result<Option<String>, Reply> {
+        let key = call.header("idempotency-key").filter(|_| call.method == Method::POST);
+        let Some(key) = key.map(str::to_owned) else { return Ok(None) };
+        if self.keys_in_use.insert(key.clone()) {
+            return Ok(Some(key));
+        }
+        Err(self.finish(call, Error::key_in_use().reply()))
+    }
+
+    fn end(&mut self, token: &str) {
+        self.keys_in_use.remove(token);
+    }
+
+    fn as_stripe(&mut self) -> Option<&mut Stripe> {
+        Some(self)
     }
 }

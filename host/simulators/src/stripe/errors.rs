@@ -52,6 +52,11 @@ impl Error {
         Self::new(400, "idempotency_error", "", text)
     }
 
+    pub(crate) fn key_in_use() -> Self {
+        let text = "There is currently another in-progress request using this Stripe account with that idempotency key.";
+        Self::new(409, "invalid_request_error", "idempotency_key_in_use", text)
+    }
+
     pub(crate) fn unknown_url(call: &Call) -> Self {
         Self::new(
             404,

@@ -44,6 +44,18 @@ impl Page {
         Ok(Self { limit, starting_after, ending_before })
     }
 
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(crate) fn starting_after(&self) -> Option<&str> {
+        self.starting_after.as_deref()
+    }
+
+    pub(crate) fn ending_before(&self) -> Option<&str> {
+        self.ending_before.as_deref()
+    }
+
     /// The page of what matches, in list order.
     fn cut(&self, all: &[Value], object: &str, url: &str) -> Result<Value, Error> {
         let position = |id: &str, parameter| {
@@ -88,7 +100,6 @@ pub(crate) fn list(
 ) -> Result<Value, Error> {
     let mut filters: Vec<(&'static str, &'static str, &str)> = Vec::new();
     let mut ranges: Vec<(&str, u64)> = Vec::new();
-    let mut event_types: Vec<&str> = Vec::new();
     for (name, value) in &call.query {
         match name.as_str() {
             "limit" | "starting_after" | "ending_before" => {}
@@ -98,8 +109,8 @@ pub(crate) fn list(
                     value.parse().map_err(|_| Error::invalid(name, format!("Invalid timestamp: {value}")))?;
                 ranges.push((name, at));
             }
-            "types[]" if kind == "event" => event_types.push(value),
             "type" if kind == "balance_transaction" => filters.push(("type", "/type", value)),
+            "status" if kind == "subscription" && value == "all" => {}
             "status" => filters.push(("status", "/status", value)),
             "payment[type]" if kind == "invoice_payment" => {
                 filters.push(("payment[type]", "/payment/type", value))
@@ -110,6 +121,17 @@ pub(crate) fn list(
             },
         }
     }
+    if let Some((.., payout)) =
+        filters.iter().find(|(name, ..)| kind == "balance_transaction" && *name == "payout")
+    {
+        let is_manual = |payout: &Value| payout.get("automatic") == Some(&Value::Bool(false));
+        if objects.get("payout", payout, u64::MAX).as_ref().is_some_and(is_manual) {
+            let text = "Balance transaction history can only be filtered on automatic transfers, not manual.";
+            return Err(Error::invalid("payout", text));
+        }
+    }
+    // Ended subscriptions are listed only when they are asked for.
+    let lists_canceled = kind != "subscription" || call.query("status").is_some();
     let by = filters
         .iter()
         .find(|(name, ..)| indexed(kind, name).is_some())
@@ -121,8 +143,7 @@ pub(crate) fn list(
         let created = object.get("created").and_then(Value::as_u64).unwrap_or_default();
         filters.iter().all(equal)
             && ranges.iter().all(|(name, at)| in_range(name, created, *at))
-            && (event_types.is_empty()
-                || object.get("type").and_then(Value::as_str).is_some_and(|t| event_types.contains(&t)))
+            && (lists_canceled || object.get("status").and_then(Value::as_str) != Some("canceled"))
     };
     let matching: Vec<Value> = objects.candidates(kind, by).filter(fits).map(shown).collect();
     let mut list = page.cut(&matching, kind, &call.path)?;
@@ -147,7 +168,7 @@ pub(crate) fn list(
     Ok(list)
 }
 
-fn in_range(name: &str, created: u64, at: u64) -> bool {
+pub(crate) fn in_range(name: &str, created: u64, at: u64) -> bool {
     match name {
         "created[gt]" => created > at,
         "created[gte]" => created >= at,

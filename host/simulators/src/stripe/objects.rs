@@ -13,15 +13,22 @@ const INDEXED: &[(&str, &str, &str)] = &[
     ("charge", "payment_intent", "/payment_intent"),
     ("checkout.session", "payment_intent", "/payment_intent"),
     ("customer", "email", "/email"),
+    ("checkout.session", "customer", "/customer"),
+    ("credit_note", "customer", "/customer"),
+    ("credit_note", "invoice", "/invoice"),
     ("dispute", "charge", "/charge"),
-    ("event", "type", "/type"),
+    ("dispute", "payment_intent", "/payment_intent"),
     ("invoice", "customer", "/customer"),
+    ("invoice", "subscription", "/_simulator/subscription"),
     ("invoice_payment", "invoice", "/invoice"),
     ("invoice_payment", "payment[charge]", "/payment/charge"),
     ("invoice_payment", "payment[payment_intent]", "/payment/payment_intent"),
     ("payment_intent", "customer", "/customer"),
+    ("price", "product", "/product"),
+    ("radar.early_fraud_warning", "charge", "/charge"),
     ("refund", "charge", "/charge"),
     ("refund", "payment_intent", "/payment_intent"),
+    ("subscription", "customer", "/customer"),
 ];
 
 /// Expansions may go so deep.
@@ -64,7 +71,7 @@ impl Objects {
         let (id, kind) = (text(&object, "id"), text(&object, "object"));
         let part = match kind.as_str() {
             "checkout.session" => Some("line_items"),
-            "invoice" => Some("lines"),
+            "invoice" | "credit_note" => Some("lines"),
             _ => None,
         };
         if let Some(lines) = part.and_then(|part| object.as_object_mut()?.remove(part)) {
@@ -102,8 +109,13 @@ impl Objects {
 
     /// An object of a kind, as it is answered.
     pub(crate) fn get(&self, kind: &str, id: &str, seen_ms: u64) -> Option<Value> {
+        self.raw(kind, id, seen_ms).map(shown)
+    }
+
+    /// An object of a kind with what only the simulator knows.
+    pub(crate) fn raw(&self, kind: &str, id: &str, seen_ms: u64) -> Option<&Value> {
         let stored = self.by_id.get(id).filter(|stored| stored.visible_at_ms <= seen_ms)?;
-        (stored.object.get("object").and_then(Value::as_str) == Some(kind)).then(|| shown(&stored.object))
+        (stored.object.get("object").and_then(Value::as_str) == Some(kind)).then_some(&stored.object)
     }
 
     /// The objects of a kind, newest first; only those with that value where a filter has an index. Unstripped.

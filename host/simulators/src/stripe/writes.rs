@@ -11,7 +11,7 @@ const PARAMETERS_MAX: usize = 1_000;
 const METADATA_MAX: (usize, usize, usize) = (50, 40, 500);
 
 /// What may be changed, and whether it has parts.
-type Changeable = &'static [(&'static str, bool)];
+pub(crate) type Changeable = &'static [(&'static str, bool)];
 
 /// Of a customer.
 pub(crate) const CUSTOMER: Changeable = &[
@@ -21,6 +21,7 @@ pub(crate) const CUSTOMER: Changeable = &[
     ("metadata", true),
     ("name", false),
     ("phone", false),
+    ("preferred_locales", true),
     ("shipping", true),
     ("tax_exempt", false),
 ];
@@ -33,6 +34,9 @@ pub(crate) const CHARGE: Changeable = &[
     ("shipping", true),
     ("transfer_group", false),
 ];
+
+/// Of what only its metadata can be changed.
+pub(crate) const METADATA: Changeable = &[("metadata", true), ("description", false)];
 
 /// The body as nested text: `metadata[erp_order]=1` is `{"metadata":{"erp_order":"1"}}`.
 pub(crate) fn parameters(call: &Call) -> Result<Value, Error> {
