@@ -20,6 +20,7 @@
 //! ```
 
 mod charge;
+mod objects;
 mod rules;
 
 use std::{cell::RefCell, marker::PhantomData};
@@ -27,6 +28,10 @@ use std::{cell::RefCell, marker::PhantomData};
 use serde_json::{Value, json};
 
 pub use charge::{TestCharge, charge};
+pub use objects::{
+    TestObject, balance_transaction, checkout_session, credit_note, customer, dispute, early_fraud_warning,
+    echoed, invoice, list, payment_intent, payout, refund, review, subscription, thin,
+};
 
 use crate::{
     Mapping,
@@ -105,6 +110,12 @@ impl<M: Mapping> Trial<M> {
     pub fn attempt(mut self, attempt: u32) -> Self {
         self.input.attempt = attempt;
         self
+    }
+
+    /// A mapping on an event of Stripe, of the kind that the event says.
+    #[must_use]
+    pub fn of_event(event: &Value) -> Self {
+        Self::new("stripe", event.get("type").and_then(Value::as_str).unwrap_or_default(), event)
     }
 
     /// With these settings.

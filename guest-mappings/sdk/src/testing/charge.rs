@@ -139,16 +139,12 @@ impl TestCharge {
     /// The event `charge.succeeded` around it.
     #[must_use]
     pub fn event(&self) -> Value {
-        json!({
-            "id": "evt_3QabcDEF0123456789abcdef",
-            "object": "event",
-            "api_version": "2026-07-29.dahlia",
-            "created": 1_795_217_400,
-            "data": {"object": self.0},
-            "livemode": false,
-            "pending_webhooks": 1,
-            "request": {"id": "req_TRIAL", "idempotency_key": null},
-            "type": "charge.succeeded",
-        })
+        super::objects::event("charge.succeeded", &self.0)
+    }
+}
+
+impl From<TestCharge> for super::TestObject {
+    fn from(charge: TestCharge) -> Self {
+        Self::new(charge.0)
     }
 }
