@@ -13,4 +13,5 @@ mod faults;
 mod hooks;
 mod modules;
 mod senders;
+mod stripe_account;
 mod tenants;

@@ -108,7 +108,19 @@ pub(crate) async fn get_source(
     caller: InScope<Viewer>,
     Id(id): Id<SourceId>,
 ) -> Result<axum::Json<Value>, Problem> {
-    Ok(axum::Json(render(&api.shared.store.source_get(&caller.scope, &id).await?)))
+    let store = &api.shared.store;
+    let mut answer = render(&store.source_get(&caller.scope, &id).await?);
+    let poll = store.poll_state(&caller.scope, &id).await?;
+    if let (Some(state), Some(fields)) = (poll, answer.as_object_mut()) {
+        let poll = json!({
+            "due_at": state.due_at.to_string(),
+            "asked_at": state.asked_at.map(|at| at.to_string()),
+            "failures": state.failures,
+            "reason": state.reason,
+        });
+        fields.insert("poll".to_owned(), poll);
+    }
+    Ok(axum::Json(answer))
 }
 
 /// The source with its secrets sealed, and how often it is polled.
