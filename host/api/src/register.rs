@@ -38,7 +38,7 @@ pub(crate) struct Registration {
 }
 
 /// `POST …/sources/{id}/register`. The answer: `{"webhook_endpoint","enabled_events","created","secret"}`, where
-/// `secret` says whether the signing secret is `stored` or `not-told` (the endpoint was there before: give its secret
+/// `secret` says whether the signing secret is `stored` or `not-told` (it was there before: give its secret
 /// to the source).
 pub(crate) async fn register_source(
     State(api): State<Api>,
@@ -74,8 +74,8 @@ pub(crate) async fn register_source(
     Ok(axum::Json(answer))
 }
 
-fn told(endpoint: &Value, kinds: &BTreeSet<String>, created: bool, secret: &str) -> Value {
-    json!({ "webhook_endpoint": endpoint.get("id"), "enabled_events": kinds, "created": created, "secret": secret })
+fn told(receiver: &Value, kinds: &BTreeSet<String>, created: bool, secret: &str) -> Value {
+    json!({ "webhook_endpoint": receiver.get("id"), "enabled_events": kinds, "created": created, "secret": secret })
 }
 
 fn refuse(text: String) -> Problem {
@@ -131,14 +131,14 @@ impl<'a> Registrar<'a> {
         Self { connection: &*opened.connection, context }
     }
 
-    /// The endpoint that sends to this source already.
+    /// What sends to this source already.
     async fn find(&self, source: &SourceId, url: &str) -> Result<Option<Value>, Problem> {
         let found = self.connection.read("webhook-endpoint.list", &json!({}), &self.context).await;
         let Found::Yes(list) = found.map_err(|failure| refused(&failure))? else { return Ok(None) };
-        let ours = |endpoint: &&Value| {
-            endpoint.pointer(&format!("/metadata/{METADATA}")).and_then(Value::as_str)
+        let ours = |receiver: &&Value| {
+            receiver.pointer(&format!("/metadata/{METADATA}")).and_then(Value::as_str)
                 == Some(source.as_str())
-                || endpoint.get("url").and_then(Value::as_str) == Some(url)
+                || receiver.get("url").and_then(Value::as_str) == Some(url)
         };
         Ok(list.get("data").and_then(Value::as_array).and_then(|all| all.iter().find(ours)).cloned())
     }
