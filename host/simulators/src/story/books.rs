@@ -120,7 +120,7 @@ pub struct Expected {
     pub minor: i64,
     /// The same as decimal text.
     pub amount: String,
-    /// In the balance: amount, fee, net.
+    /// In the balance: amount, fee, net; of a dispute, of all its movements together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settled: Option<(i64, i64, i64)>,
 }
@@ -256,7 +256,10 @@ fn expected(object: &Value, index: &Index<'_>) -> Option<Expected> {
         _ => return None,
     };
     let currency = text(object, "currency").to_uppercase();
-    let settled = index.settled(text(object, "balance_transaction"));
+    let settled = match kind {
+        "dispute" => moved(object),
+        _ => index.settled(text(object, "balance_transaction")),
+    };
     let amount = decimal(minor, &currency);
     Some(Expected { object: kind.to_owned(), outcome, reason, currency, minor, amount, settled })
 }
@@ -294,6 +297,13 @@ fn dispute(dispute: &Value) -> Judged {
         1 => (Outcome::Posted, text(dispute, "status").to_owned(), amount),
         _ => (Outcome::Reversed, text(dispute, "status").to_owned(), amount),
     }
+}
+
+/// What a dispute's movements come to.
+fn moved(dispute: &Value) -> Option<(i64, i64, i64)> {
+    let rows = dispute.get("balance_transactions")?.as_array().filter(|rows| !rows.is_empty())?;
+    let sum = |name: &str| rows.iter().map(|row| number(row, name)).sum();
+    Some((sum("amount"), sum("fee"), sum("net")))
 }
 
 fn invoice(invoice: &Value) -> Judged {

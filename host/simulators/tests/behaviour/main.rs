@@ -18,4 +18,6 @@ mod restart;
 mod sage;
 mod sap;
 mod stripe;
+mod stripe_api;
 mod stripe_month;
+mod stripe_sending;

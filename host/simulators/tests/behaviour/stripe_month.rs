@@ -323,6 +323,9 @@ fn the_books_say_what_became_of_each_object() {
         charge.settled,
         Some((number(transaction, "amount"), number(transaction, "fee"), number(transaction, "net")))
     );
+    let (id, lost) = expected("dispute", Outcome::Posted).unwrap();
+    let moved = &objects[id.as_str()]["balance_transactions"][0];
+    assert_eq!(lost.settled, Some((number(moved, "amount"), 1_500, number(moved, "net"))));
     for invoice in books.objects.values().filter(|e| e.object == "invoice") {
         assert!(
             invoice.reason.starts_with("ch_") || ["zero", "void", "open"].contains(&invoice.reason.as_str()),

@@ -127,7 +127,7 @@ impl World {
         let due_by = self.now + 9 * DAY_S;
         let reason = if self.dice.chance(500) { "fraudulent" } else { "product_not_received" };
         self.put(json!({
-            "id": id, "object": "dispute", "amount": amount, "balance_transaction": null, "balance_transactions": [],
+            "id": id, "object": "dispute", "amount": amount, "balance_transactions": [],
             "charge": charge, "created": self.now, "currency": currency, "enhanced_eligibility_types": [],
             "evidence": {}, "evidence_details": {"due_by": due_by, "enhanced_eligibility": {}, "has_evidence": false,
                                                  "past_due": false, "submission_count": 0},
@@ -165,7 +165,7 @@ impl World {
         let moved = self.objects.get(&transaction).cloned().unwrap_or_default();
         let mut all = self.field(dispute, "balance_transactions").as_array().cloned().unwrap_or_default();
         all.push(moved);
-        self.patch(dispute, json!({"balance_transactions": all, "balance_transaction": transaction}));
+        self.patch(dispute, json!({"balance_transactions": all}));
     }
 
     pub(super) fn dispute_ends(&mut self, dispute: &str) {
