@@ -87,6 +87,14 @@ impl<'a> Cx<'a> {
         self.ask(&ask::lookup(table, key))
     }
 
+    /// A row of a lookup table, or `default` when the table has no such key.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`].
+    pub fn lookup_or<T: DeserializeOwned>(&self, table: &str, key: &str, default: T) -> Result<T, Stop> {
+        Ok(self.lookup(table, key)?.unwrap_or(default))
+    }
+
     /// Under which ids other systems know an object. Empty when none does.
     ///
     /// # Errors

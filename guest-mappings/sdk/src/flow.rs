@@ -7,6 +7,7 @@
 //! others take its number. A module therefore returns the whole of what should exist each time, and never asks
 //! itself which event came first.
 
+mod asked;
 mod billing;
 mod customer;
 mod describe;
@@ -20,22 +21,20 @@ mod sale;
 mod settings;
 mod tell;
 
+use asked::{charge_of_intent, charge_of_invoice, charge_question, day, event_day, known, read};
 pub use describe::describe;
 pub use settings::{
     Account, Accounts, Customers, Fees, Flow, Fraud, Holds, Notify, PayoutLines, Payouts, Unmatched,
     settings_schema,
 };
 
-use serde::de::DeserializeOwned;
-
 use crate::{
     Cx, Stop,
-    ask::{self, Question, Row},
+    ask::Row,
     contract::{Delivery, Plan, Side},
-    date::{self, Date},
+    date::Date,
     money::{Decimal, Money},
-    prelude::json,
-    stripe::{Buyer, Charge, Customer, Event, Invoice, Line, LineSource, List, Paid},
+    stripe::{Buyer, Charge, Customer, Line, LineSource},
 };
 
 /// An ERP's side of the flows. Implemented on a module's settings.
@@ -309,80 +308,6 @@ const STRIPE: &str = "stripe";
 const NOTIFY: &str = "notify";
 /// Stripe's reason of a refund to the ERP's.
 const REASONS: &str = "reasons";
-
-/// The event of a call, when it is one for this tenant.
-fn read<T: DeserializeOwned>(cx: &Cx<'_>, flow: &Flow) -> Result<Event<T>, Stop> {
-    let event: Event<T> = Event::read(cx, STRIPE)?;
-    if let Some((served, mode)) = flow.livemode.zip(event.livemode).filter(|(served, mode)| served != mode) {
-        let mode = if mode { "live" } else { "test" };
-        return Err(Stop::skip(format!("an event of {mode} mode, and flow.livemode is {served}")));
-    }
-    if let Some(served) = flow.account.as_ref().filter(|served| event.account.as_ref() != Some(served)) {
-        let account = event.account.as_deref().unwrap_or("the platform's own account");
-        return Err(Stop::skip(format!("an event of {account}, and flow.account is {served}")));
-    }
-    Ok(event)
-}
-
-/// A charge by its id.
-fn charge_question(id: &str) -> Question<Charge> {
-    ask::query(STRIPE, "charge.get", json!({"id": id}))
-}
-
-/// What Stripe was asked for and must have.
-fn known<T>(found: Option<T>, id: &str) -> Result<T, Stop> {
-    found.ok_or_else(|| Stop::reject("", "gone", format!("Stripe does not have {id}")))
-}
-
-/// The charge that a payment intent took money with.
-fn charge_of_intent(cx: &Cx<'_>, intent: &str) -> Result<Option<Charge>, Stop> {
-    let charges: Option<List<Charge>> =
-        cx.query(STRIPE, "charges.by-payment-intent", json!({"payment_intent": intent}))?;
-    let charges = charges.unwrap_or_default().data;
-    Ok(charges.into_iter().find(|charge| charge.status == "succeeded" && charge.captured))
-}
-
-/// The charge that paid an invoice, or why there is none.
-fn charge_of_invoice(cx: &Cx<'_>, invoice: &Invoice) -> Result<Result<Charge, String>, Stop> {
-    let paid = match invoice.paid() {
-        // What an event leaves out, the invoice itself may say.
-        Paid::Unsaid => {
-            let whole: Option<Invoice> = cx.query(STRIPE, "invoice.get", json!({"id": invoice.id}))?;
-            whole.map_or(Paid::Unsaid, |whole| whole.paid())
-        }
-        said @ (Paid::Charge(_) | Paid::Intent(_) | Paid::Several | Paid::Without) => said,
-    };
-    let charge = match paid {
-        Paid::Charge(charge) => Some(known(cx.all(charge_question(&charge))?, &charge)?),
-        Paid::Intent(intent) => charge_of_intent(cx, &intent)?,
-        Paid::Several => {
-            return Ok(Err(format!(
-                "{} was paid by several payments: each charge tells its own",
-                invoice.id
-            )));
-        }
-        Paid::Without => {
-            return Ok(Err(format!("{} was paid outside Stripe, or nothing was to be paid", invoice.id)));
-        }
-        Paid::Unsaid => {
-            return Ok(Err(format!(
-                "{} does not say how it was paid: its charge tells the sale",
-                invoice.id
-            )));
-        }
-    };
-    Ok(charge.ok_or_else(|| format!("the payment of {} has no captured charge", invoice.id)))
-}
-
-/// When something was, as the ERP dates it.
-fn day<E: Erp>(erp: &E, seconds: i64) -> Result<Date, Stop> {
-    Ok(date::in_zone(seconds, erp.time_zone())?)
-}
-
-/// When the event happened, as the ERP dates it.
-fn event_day<E: Erp>(cx: &Cx<'_>, erp: &E) -> Result<Date, Stop> {
-    day(erp, i64::try_from(cx.event().occurred_at / 1000).unwrap_or(i64::MAX))
-}
 
 impl Documents {
     /// One more call.

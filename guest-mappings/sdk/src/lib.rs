@@ -11,6 +11,7 @@
 //! | to read Stripe's objects | [`stripe`] |
 //! | Stripe's flows, and write an ERP's side only | [`flow`] |
 //! | exact amounts, splits, dates | [`money`], [`date`] |
+//! | names and addresses in parts, rules and value maps of a tenant | [`person`], [`address`], [`choose`] |
 //! | the formats of an ERP | [`sap`], [`epicor`], [`sage_pro`], [`text`], [`short`] |
 //! | to test it with `cargo test` | [`testing`] |
 //!
@@ -46,8 +47,10 @@
 // The test charge has more fields than serde_json's macro takes by default.
 #![recursion_limit = "256"]
 
+pub mod address;
 pub mod ask;
 pub mod bindings;
+pub mod choose;
 pub mod contract;
 mod cx;
 pub mod date;
@@ -58,6 +61,7 @@ pub mod flow;
 pub mod json;
 pub mod log;
 pub mod money;
+pub mod person;
 mod plan;
 pub mod run;
 pub mod sage_pro;

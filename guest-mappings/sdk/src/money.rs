@@ -53,6 +53,12 @@ pub enum MoneyError {
     /// Beyond what is counted exactly.
     #[error("the amount {0} is too large")]
     TooLarge(String),
+    /// Apples and pears.
+    #[error("{0} and {1} have different currencies")]
+    DifferentCurrencies(Money, Money),
+    /// A tax that nobody levies.
+    #[error("{0} is not a rate in percent from 0 to 1000 with at most 6 decimals")]
+    NotARate(Decimal),
 }
 
 impl From<MoneyError> for Stop {
@@ -62,6 +68,8 @@ impl From<MoneyError> for Stop {
             MoneyError::LostDigits { .. } => "lost-digits",
             MoneyError::NotChargeable { .. } => "not-chargeable",
             MoneyError::TooLarge(_) => "amount-too-large",
+            MoneyError::DifferentCurrencies(..) => "different-currencies",
+            MoneyError::NotARate(_) => "not-a-rate",
         };
         Self::reject("", code, error.to_string())
     }
@@ -170,6 +178,59 @@ impl Money {
         Err(MoneyError::LostDigits { amount: exact.to_string(), currency: self.currency, decimals })
     }
 
+    /// The sum of two amounts of one currency.
+    ///
+    /// # Errors
+    /// Different currencies, or more than is counted exactly.
+    pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
+        if self.currency != other.currency {
+            return Err(MoneyError::DifferentCurrencies(self, other));
+        }
+        let minor = self.minor.checked_add(other.minor);
+        let minor = minor.ok_or_else(|| MoneyError::TooLarge(format!("{self} and {other}")))?;
+        Ok(Self::new(minor, self.currency))
+    }
+
+    /// The rest after taking something off: gross less tax, gross less fee.
+    ///
+    /// # Errors
+    /// Different currencies, or more than is counted exactly.
+    pub fn minus(self, other: Self) -> Result<Self, MoneyError> {
+        let minor = other.minor.checked_neg().ok_or_else(|| MoneyError::TooLarge(other.to_string()))?;
+        self.plus(Self::new(minor, other.currency))
+    }
+
+    /// The tax within a gross amount, at a rate in percent, rounded half away from zero to what the currency can be
+    /// paid in.
+    ///
+    /// # Errors
+    /// A rate that is none, an amount that the currency cannot be paid in.
+    pub fn tax_within(self, percent: Decimal) -> Result<Self, MoneyError> {
+        let (rate, hundred) = rate(percent)?;
+        self.portion(rate, hundred + rate)
+    }
+
+    /// The tax on a net amount, at a rate in percent, rounded as [`Self::tax_within`]: which finds the same tax in
+    /// net and tax together.
+    ///
+    /// # Errors
+    /// A rate that is none, an amount that the currency cannot be paid in, or more than is counted exactly.
+    pub fn tax_on(self, percent: Decimal) -> Result<Self, MoneyError> {
+        let (rate, hundred) = rate(percent)?;
+        self.portion(rate, hundred)
+    }
+
+    /// `part` of `whole` of it, rounded half away from zero.
+    fn portion(self, part: i128, whole: i128) -> Result<Self, MoneyError> {
+        let decimals = self.currency.decimals();
+        let step = 10_i64.pow(self.currency.minor_decimals().saturating_sub(decimals));
+        let exact = i128::from(self.units(decimals)?) * part;
+        let rounded = (exact.abs() + whole / 2) / whole * exact.signum();
+        let minor = i64::try_from(rounded).ok().and_then(|units| units.checked_mul(step));
+        let minor = minor.ok_or_else(|| MoneyError::TooLarge(self.to_string()))?;
+        Ok(Self::new(minor, self.currency))
+    }
+
     /// Splits by weights into parts that the currency can be paid in: see [`split`].
     ///
     /// # Errors
@@ -231,6 +292,16 @@ impl fmt::Display for Money {
     }
 }
 
+/// A rate in percent as a fraction: so many of so many hundredths. The denominator is even, so that a half is whole.
+fn rate(percent: Decimal) -> Result<(i128, i128), MoneyError> {
+    let normal = percent.normalize();
+    let in_range = normal >= Decimal::ZERO && normal <= Decimal::ONE_THOUSAND && normal.scale() <= 6;
+    if !in_range {
+        return Err(MoneyError::NotARate(percent));
+    }
+    Ok((2 * normal.mantissa(), 200 * 10_i128.pow(normal.scale())))
+}
+
 /// Splits a total by weights: parts are whole minor units, add up to the total, and are each less than one unit
 /// from their exact share. What rounding leaves over goes to the largest remainders, the first of equals first.
 /// Weights that are all zero share equally; no weights, no parts.
@@ -278,6 +349,37 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// What Stripe charges in.
+    const CODES: [&str; 136] = [
+        "USD", "AED", "AFN", "ALL", "AMD", "ANG", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT",
+        "BGN", "BHD", "BIF", "BMD", "BND", "BOB", "BRL", "BSD", "BWP", "BYN", "BZD", "CAD", "CDF", "CHF",
+        "CLP", "CNY", "COP", "CRC", "CVE", "CZK", "DJF", "DKK", "DOP", "DZD", "EGP", "ETB", "EUR", "FJD",
+        "FKP", "GBP", "GEL", "GIP", "GMD", "GNF", "GTQ", "GYD", "HKD", "HNL", "HTG", "HUF", "IDR", "ILS",
+        "INR", "ISK", "JMD", "JOD", "JPY", "KES", "KGS", "KHR", "KMF", "KRW", "KWD", "KYD", "KZT", "LAK",
+        "LBP", "LKR", "LRD", "LSL", "MAD", "MDL", "MGA", "MKD", "MMK", "MNT", "MOP", "MUR", "MVR", "MWK",
+        "MXN", "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR", "NZD", "OMR", "PAB", "PEN", "PGK", "PHP",
+        "PKR", "PLN", "PYG", "QAR", "RON", "RSD", "RUB", "RWF", "SAR", "SBD", "SCR", "SEK", "SGD", "SHP",
+        "SLE", "SOS", "SRD", "STD", "SZL", "THB", "TJS", "TND", "TOP", "TRY", "TTD", "TWD", "TZS", "UAH",
+        "UGX", "UYU", "UZS", "VND", "VUV", "WST", "XAF", "XCD", "XOF", "XPF",
+    ];
+
+    #[test]
+    fn taxes_and_what_is_no_rate() {
+        let euro = |minor| Money::new(minor, Currency::parse("eur").unwrap());
+        let nineteen = Decimal::from(19);
+        assert_eq!(euro(11_900).tax_within(nineteen), Ok(euro(1_900)));
+        assert_eq!(euro(10_000).tax_on(nineteen), Ok(euro(1_900)));
+        assert_eq!(euro(-10).tax_on(Decimal::from(5)), Ok(euro(-1)));
+        assert_eq!(euro(100).tax_within(Decimal::ZERO), Ok(euro(0)));
+        for bad in [Decimal::from(-1), Decimal::from(1001), Decimal::new(1, 7)] {
+            assert_eq!(euro(1).tax_on(bad), Err(MoneyError::NotARate(bad)));
+        }
+        let yen = Money::new(1, Currency::parse("jpy").unwrap());
+        assert!(matches!(euro(1).plus(yen), Err(MoneyError::DifferentCurrencies(..))));
+        assert!(matches!(euro(i64::MAX).plus(euro(1)), Err(MoneyError::TooLarge(_))));
+        assert!(matches!(euro(1).minus(euro(i64::MIN)), Err(MoneyError::TooLarge(_))));
+    }
 
     fn decimal(minor: i64, code: &str) -> Result<String, MoneyError> {
         Ok(Money::new(minor, Currency::parse(code)?).decimal()?.to_string())
@@ -374,6 +476,36 @@ mod tests {
             prop_assert_eq!(prices.iter().map(|(pieces, _)| pieces).sum::<u32>(), quantity);
             let sum: i64 = prices.iter().map(|(pieces, price)| i64::from(*pieces) * price).sum();
             prop_assert_eq!(sum, total);
+        }
+
+        #[test]
+        fn the_tax_on_net_is_the_tax_within_gross(
+            units in -1_000_000_000i64..1_000_000_000, rate in 0u32..1_000_000, code in prop::sample::select(vec!["usd", "jpy", "kwd", "isk"]),
+        ) {
+            let currency = Currency::parse(code).unwrap();
+            let net = Money::new(units * if code == "isk" { 100 } else { 1 }, currency);
+            let percent = Decimal::new(i64::from(rate), 4);
+            let tax = net.tax_on(percent).unwrap();
+            let gross = net.plus(tax).unwrap();
+            prop_assert_eq!(gross.tax_within(percent).unwrap(), tax);
+            prop_assert_eq!(gross.minus(tax).unwrap(), net);
+            prop_assert!(gross.decimal().is_ok());
+            // Half a unit off at most.
+            let exact = net.decimal().unwrap() * percent / Decimal::ONE_HUNDRED;
+            let off = (tax.decimal().unwrap() - exact).abs() * Decimal::from(10_i64.pow(currency.decimals()));
+            prop_assert!(off <= Decimal::new(5, 1), "{off}");
+        }
+
+        #[test]
+        fn every_currency_goes_there_and_back(units in -9_999_999i64..9_999_999, code in prop::sample::select(CODES.to_vec())) {
+            let currency = Currency::parse(code).unwrap();
+            let step = 10_i64.pow(currency.minor_decimals() - currency.decimals());
+            let money = Money::new(units * step, currency);
+            let text = money.decimal().unwrap().to_string();
+            prop_assert_eq!(text.split_once('.').map_or(0, |(_, digits)| digits.len()), currency.decimals() as usize);
+            let back = Decimal::from_str_exact(&text).unwrap();
+            prop_assert_eq!(Money::from_decimal(back, currency).unwrap(), money);
+            prop_assert_eq!(Money::from_decimal(back.normalize(), currency).unwrap(), money);
         }
 
         #[test]

@@ -27,9 +27,41 @@ pub fn prefix(id: &str, chars: usize) -> String {
     reference(id).chars().take(chars).collect()
 }
 
+/// The id that a short reference, or a prefix of one, stands for, among those that it may be: the way back from an
+/// ERP's open items. `None`, when it is none of them, or more than one.
+#[must_use]
+pub fn id_of<'a>(short: &str, ids: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let mut found = ids.into_iter().filter(|id| !short.is_empty() && reference(id).starts_with(short));
+    let first = found.next()?;
+    found.all(|other| other == first).then_some(first)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn ids_come_back_from_their_references(ids in prop::collection::btree_set("ch_[A-Za-z0-9]{24}", 1..40), which in any::<prop::sample::Index>()) {
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            let id = ids[which.index(ids.len())];
+            prop_assert_eq!(id_of(&reference(id), ids.iter().copied()), Some(id));
+            prop_assert_eq!(id_of(&prefix(id, 9), ids.iter().copied()), Some(id));
+            prop_assert_eq!(id_of(&reference(id), ids.iter().copied().filter(|other| *other != id)), None);
+        }
+    }
+
+    #[test]
+    fn an_ambiguous_prefix_stands_for_nothing() {
+        let ids: Vec<String> = (0..100).map(|number| format!("ch_{number}")).collect();
+        let first = prefix("ch_0", 1);
+        assert!(ids.iter().filter(|id| prefix(id, 1) == first).count() > 1);
+        assert_eq!(id_of(&first, ids.iter().map(String::as_str)), None);
+        assert_eq!(id_of("", ["ch_1"]), None);
+        assert_eq!(id_of(&reference("ch_1"), ["ch_1", "ch_1"]), Some("ch_1"));
+    }
 
     #[test]
     fn the_reference_of_an_id_is_known() {

@@ -22,6 +22,7 @@ mod event;
 mod fraud;
 mod invoice;
 mod lines;
+pub mod metadata;
 mod payment_intent;
 mod payout;
 mod refund;

@@ -3,10 +3,12 @@
 //! ERP has every charge, refund and dispute in it, or a person looks at the evidence first. Then it is journals
 //! ([`journals`]): the bank, fees by kind, and the clearing account, where each open item is met by its reference.
 //!
-//! A payout that fails is taken back part by part. A manual payout has no exact list: what is known of it waits for
+//! A payout that fails is taken back part by part, and what was in it comes with the payout that it returns in
+//! ([`returned`]). A manual payout has no exact list: what is known of it waits for
 //! a person.
 
 mod journals;
+mod returned;
 mod statement;
 
 use journals::Journals;
@@ -33,7 +35,7 @@ pub(super) fn reconciled<E: Erp>(cx: &Cx<'_>, erp: &E) -> Result<Plan, Stop> {
     }
     let (now, rows) = cx.all((
         ask::query::<Payout>(STRIPE, "payout.get", json!({"id": payout.id})),
-        statement::question(&payout),
+        statement::question(&payout.id),
     ))?;
     if now.is_some_and(|now| matches!(now.status.as_str(), "failed" | "canceled")) {
         return Err(Stop::skip(format!("{} has failed since", payout.id)));
@@ -222,7 +224,7 @@ fn posted<E: Erp>(cx: &Cx<'_>, erp: &E, payout: &Payout, number: Option<&str>) -
     if !payout.automatic {
         return Ok(vec![manual(cx, erp, payout)?]);
     }
-    let rows = cx.all(statement::question(payout))?;
+    let rows = cx.all(statement::question(&payout.id))?;
     let statement = Statement::of(cx, erp, payout, rows.unwrap_or_default().data, number)?;
     if statement.problems.is_empty() {
         return Ok(Journals::of(erp, &statement)?.parts);

@@ -262,6 +262,47 @@ fn a_payout_that_failed_is_taken_back_part_by_part() {
     assert!(get(late, "payout.get", &gone).run().skipped().contains("failed since"));
 }
 
+/// A later payout that the failed one comes back in, with 10.00 of its own.
+fn returning(inside: &[TestObject]) -> Trial {
+    let object = payout("po_2", DOMESTIC + 1_000 - 59, "usd");
+    let own = balance_transaction("payout", "usd", (-DOMESTIC, 0), json!("po_1"));
+    let back = balance_transaction("payout_reversal", "usd", (DOMESTIC, 0), json!("po_1"));
+    let charge = balance_transaction("charge", "usd", (1_000, 59), paid("ch_eur", 1_000, "usd"));
+    let inside: Vec<&TestObject> = [&own, &back].into_iter().chain(inside).collect();
+    known(trial(&object.event(RECONCILED), json!({})))
+        .query("stripe", "balance-transactions.by-payout", json!({"payout": "po_2"}), list(&[&back, &charge]))
+        .query("stripe", "balance-transactions.by-payout", json!({"payout": "po_1"}), list(&inside))
+        .reference("stripe.payout", "po_1", json!({"fake.journal": "J-7"}))
+}
+
+#[test]
+fn what_was_in_a_payout_that_failed_comes_with_the_one_that_it_returns_in() {
+    // The failed one's journal was reversed, so all of it is posted now, its fees among it.
+    let ended = returning(&domestic()).run();
+    let plan = ended.plan();
+    assert_eq!(
+        (balance(plan, "bank", "USD"), balance(plan, "clearing", "USD")),
+        ("87.46".into(), "-95.00".into())
+    );
+    assert_eq!(
+        (balance(plan, "fees", "USD"), balance(plan, "input-tax", "USD")),
+        ("7.29".into(), "0.25".into())
+    );
+    // A fee that the reversed journal had brought was taken back with it.
+    let again = returning(&domestic())
+        .reference("stripe.balance-transaction", "txn_charge_ch_a", json!({"fake.journal": "J-7"}))
+        .run();
+    assert_eq!(again.outcome, ended.outcome);
+    let unknown = returning(&[]).run();
+    assert!(unknown.held().reason.contains("brings back po_1, and what was in that is not known"));
+    // Out and back in one list is nothing.
+    let mut rows = domestic();
+    rows.push(balance_transaction("payout", "usd", (-300, 0), json!("po_0")));
+    rows.push(balance_transaction("payout_reversal", "usd", (300, 0), json!("po_0")));
+    let within = known(of(RECONCILED, json!({}), DOMESTIC, &rows)).run();
+    assert_eq!(within.outcome, known(of(RECONCILED, json!({}), DOMESTIC, &domestic())).run().outcome);
+}
+
 #[test]
 fn a_payout_beyond_the_lines_of_a_plan_is_posted_by_category() {
     let rows: Vec<_> = (0..2_500)
@@ -282,7 +323,7 @@ fn a_payout_beyond_the_lines_of_a_plan_is_posted_by_category() {
 
 /// A row of a random payout: category, amount, fee, and whether it was paid in euro (at any rate).
 fn row() -> impl Strategy<Value = (usize, i64, i64, Option<i64>)> {
-    (0usize..6, 1i64..5_000_000, 0i64..90_000, prop::option::of(1i64..5_000_000))
+    (0usize..5, 1i64..5_000_000, 0i64..90_000, prop::option::of(1i64..5_000_000))
 }
 
 fn checked(plan: &Plan, lines_max: usize) -> Result<(), TestCaseError> {
@@ -306,7 +347,7 @@ proptest! {
         lines_max in 4usize..40,
         per_category in any::<bool>(),
     ) {
-        let categories = ["charge", "refund", "refund_failure", "dispute", "fee", "payout_reversal"];
+        let categories = ["charge", "refund", "refund_failure", "dispute", "fee"];
         let (mut net, mut fees, mut clearing, mut conversion, mut euro) = (0i64, 0i64, 0i64, 0i64, 0i64);
         let mut world = Vec::new();
         for (number, (category, amount, fee, paid_in_euro)) in rows.iter().enumerate() {

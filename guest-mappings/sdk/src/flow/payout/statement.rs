@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::returned;
 use crate::{
     Cx, Stop,
     ask::{self, Counterparts, Question},
@@ -15,8 +16,8 @@ use crate::{
 };
 
 /// A payout's balance transactions, all pages.
-pub(super) fn question(payout: &Payout) -> Question<List<BalanceTransaction>> {
-    ask::query(STRIPE, "balance-transactions.by-payout", json!({"payout": payout.id}))
+pub(super) fn question(payout: &str) -> Question<List<BalanceTransaction>> {
+    ask::query(STRIPE, "balance-transactions.by-payout", json!({"payout": payout}))
 }
 
 /// What a category means for the ledger.
@@ -30,8 +31,6 @@ pub(super) enum Meaning<'a> {
     RefundFailure,
     /// The ERP has its journal on the clearing account, fee and all.
     Dispute,
-    /// An earlier payout that came back: its reversed journal is on the clearing account.
-    Returned,
     /// Nobody has posted it: it goes to this account.
     Cost(&'a str),
 }
@@ -62,7 +61,7 @@ impl Entry<'_> {
                 let minor = if self.row.amount < 0 { paid.minor.saturating_neg() } else { paid.minor };
                 Some(Money::new(minor, paid.currency))
             }
-            Meaning::Dispute | Meaning::Returned | Meaning::Cost(_) => None,
+            Meaning::Dispute | Meaning::Cost(_) => None,
         }
     }
 
@@ -72,7 +71,7 @@ impl Entry<'_> {
             Meaning::Charge => Some(("stripe.charge", self.source())),
             Meaning::Refund | Meaning::RefundFailure => Some(("stripe.refund", self.source())),
             Meaning::Dispute => Some(("stripe.balance-transaction", &self.row.id)),
-            Meaning::Returned | Meaning::Cost(_) => None,
+            Meaning::Cost(_) => None,
         }
     }
 }
@@ -97,10 +96,16 @@ impl<'a> Statement<'a> {
         own_number: Option<&str>,
     ) -> Result<Self, Stop> {
         rows.retain(|row| !is_own(row, payout));
-        // The order in which a list is answered is nobody's promise.
-        rows.sort_by(|one, other| (one.created, &one.id).cmp(&(other.created, &other.id)));
         let mut problems = problems(payout, &rows);
         let sums = net_by(&rows, |row| row.reporting_category.clone()).unwrap_or_default();
+        let mut own_numbers: Vec<String> = own_number.into_iter().map(str::to_owned).collect();
+        if problems.is_empty() {
+            let opened = returned::open::<E>(cx, rows, &mut own_numbers)?;
+            rows = opened.rows;
+            problems.extend(opened.problems);
+        }
+        // The order in which a list is answered is nobody's promise.
+        rows.sort_by(|one, other| (one.created, &one.id).cmp(&(other.created, &other.id)));
         let mut entries = Vec::with_capacity(rows.len());
         let mut unknown = BTreeSet::new();
         for row in rows {
@@ -119,14 +124,14 @@ impl<'a> Statement<'a> {
         }
         let mut statement = Self { payout, entries, problems, sums };
         if statement.problems.is_empty() {
-            statement.match_with::<E>(cx, own_number)?;
+            statement.match_with::<E>(cx, &own_numbers)?;
             statement.drop_what_never_was();
         }
         Ok(statement)
     }
 
     /// Asks for everything at once: under which numbers the ERP has what the rows stand for, and the fees of charges.
-    fn match_with<E: Erp>(&mut self, cx: &Cx<'_>, own_number: Option<&str>) -> Result<(), Stop> {
+    fn match_with<E: Erp>(&mut self, cx: &Cx<'_>, own_numbers: &[String]) -> Result<(), Stop> {
         let has_fee = |entry: &Entry<'_>| entry.meaning == Meaning::Charge && entry.row.fee != 0;
         let documents = self.entries.iter().filter_map(|entry| entry.remembered());
         let fees = self.entries.iter().filter(|entry| has_fee(entry));
@@ -139,15 +144,15 @@ impl<'a> Statement<'a> {
             let system = match entry.meaning {
                 Meaning::Charge => E::PAYMENT,
                 Meaning::Refund | Meaning::RefundFailure => &refund,
-                Meaning::Dispute | Meaning::Returned | Meaning::Cost(_) => E::JOURNAL,
+                Meaning::Dispute | Meaning::Cost(_) => E::JOURNAL,
             };
             entry.is_matched = answer.id(system).is_some();
         }
         for entry in self.entries.iter_mut().filter(|entry| has_fee(entry)) {
             let answer: Counterparts = answers.next().unwrap_or_default();
             let number = answer.id(E::JOURNAL);
-            // A fee that this payout's own journal brought was not posted with its charge.
-            entry.is_fee_posted = number.is_some() && number != own_number;
+            // A fee that a payout's journal brought was not posted with its charge.
+            entry.is_fee_posted = number.is_some_and(|number| own_numbers.iter().all(|own| own != number));
         }
         Ok(())
     }
@@ -203,7 +208,7 @@ impl<'a> Statement<'a> {
 const SHOWN_MAX: usize = 200;
 
 /// The payout's own row, and the one that brings it back.
-fn is_own(row: &BalanceTransaction, payout: &Payout) -> bool {
+pub(super) fn is_own(row: &BalanceTransaction, payout: &Payout) -> bool {
     let own = [&payout.balance_transaction, &payout.failure_balance_transaction];
     own.iter().any(|own| own.as_deref() == Some(&row.id))
         || (matches!(row.reporting_category.as_str(), "payout" | "payout_reversal")
@@ -217,7 +222,6 @@ fn meaning<'a>(category: &str, accounts: &'a Accounts) -> Result<Option<Meaning<
         "refund" => Some(Meaning::Refund),
         "refund_failure" => Some(Meaning::RefundFailure),
         "dispute" | "dispute_reversal" => Some(Meaning::Dispute),
-        "payout_reversal" => Some(Meaning::Returned),
         other => match (accounts.categories.get(other), other) {
             (Some(account), _) => Some(Meaning::Cost(account)),
             (None, "fee") => Some(Meaning::Cost(accounts.fee("stripe_fee")?)),
