@@ -1,4 +1,5 @@
-//! Formats of SAP ECC: ALPHA and NUMC padding, DATS, amounts, the fields of the BAPIs with their lengths.
+//! Formats of SAP ECC: ALPHA and NUMC padding, DATS, amounts, names and streets in parts, the dates of OData, the
+//! fields of the BAPIs with their lengths.
 //!
 //! ```
 //! use portolan_sdk::{date, money::{Currency, Money}, sap};
@@ -58,6 +59,16 @@ pub const CITY: Field = Field::new("CITY", 35);
 pub const POSTL_CODE: Field = Field::new("POSTL_CODE", 10);
 /// Country of an address.
 pub const COUNTRY: Field = Field::new("COUNTRY", 3);
+/// Cost centre, KOSTL.
+pub const COSTCENTER: Field = Field::new("COSTCENTER", 10);
+/// Profit centre, PRCTR.
+pub const PROFIT_CTR: Field = Field::new("PROFIT_CTR", 10);
+/// Assignment of an accounting line: holds a short reference.
+pub const ALLOC_NMBR: Field = Field::new("ALLOC_NMBR", 18);
+/// Key of an accounting document: number, company code, year.
+pub const OBJ_KEY: Field = Field::new("OBJ_KEY", 20);
+/// Sales document number, VBELN.
+pub const SALESDOCUMENT: Field = Field::new("SALESDOCUMENT", 10);
 
 impl Field {
     /// With the ALPHA conversion: all digits are padded with zeros, anything else stands left in upper-case.
@@ -127,10 +138,182 @@ pub fn fiscal_year(date: Date, first_month: i8) -> i16 {
     if first_month > 1 && date.month() >= first_month { date.year().saturating_add(1) } else { date.year() }
 }
 
+/// Words that belong to the last name they stand before.
+const PARTICLES: &[&str] = &[
+    "al", "bin", "da", "de", "del", "della", "den", "der", "di", "du", "el", "la", "le", "ter", "van", "von",
+    "zu",
+];
+/// Legal forms that are no part of a person's name, however they are written.
+const LEGAL_FORMS: &[&str] = &[
+    "asa",
+    "aps",
+    "bv",
+    "corp",
+    "corporation",
+    "gbr",
+    "gmbh",
+    "inc",
+    "incorporated",
+    "kft",
+    "kk",
+    "limited",
+    "llc",
+    "llp",
+    "ltd",
+    "ltda",
+    "mbh",
+    "nv",
+    "ohg",
+    "oyj",
+    "plc",
+    "pte",
+    "pty",
+    "sarl",
+    "sas",
+    "sro",
+    "srl",
+    "zrt",
+];
+/// Legal forms that are names too, and count only when they are written as forms are: `AG`, `S.A.`
+const SHORT_LEGAL_FORMS: &[&str] = &["AB", "AG", "AS", "CO", "EV", "KG", "OY", "SA", "SE", "SL", "SPA", "UG"];
+
+/// Whether a name is that of a company, by its legal form. What has none is taken for a person.
+#[must_use]
+pub fn is_company(name: &str) -> bool {
+    name.split([' ', ',']).filter(|word| !word.is_empty()).any(|word| {
+        let letters = word.replace(['.', '(', ')', '/'], "");
+        LEGAL_FORMS.contains(&letters.to_lowercase().as_str())
+            || SHORT_LEGAL_FORMS.contains(&letters.as_str())
+            || (word.contains('.') && SHORT_LEGAL_FORMS.contains(&letters.to_uppercase().as_str()))
+    })
+}
+
+/// First and last name of a person: `Ludwig van Beethoven` is `Ludwig` and `van Beethoven`, `Rosen, Jenny` is
+/// turned round. One word is a last name.
+#[must_use]
+pub fn person(name: &str) -> (String, String) {
+    if let Some((last, first)) = name.split_once(',')
+        && !first.trim().is_empty()
+    {
+        return (squeezed(first), squeezed(last));
+    }
+    let words: Vec<&str> = name.split_whitespace().collect();
+    let mut begin = words.len().saturating_sub(1);
+    let is_particle = |word: &str| PARTICLES.contains(&word.to_lowercase().as_str());
+    // The first word is never part of the last name: `Al Pacino`.
+    while begin > 1 && words.get(begin - 1).is_some_and(|word| is_particle(word)) {
+        begin -= 1;
+    }
+    let (first, last) = words.split_at(begin);
+    (first.join(" "), last.join(" "))
+}
+
+fn squeezed(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Street and house number: `Hauptstraße 12a` and `12a Main Street` both have one. Numbers of more than 10
+/// characters stay in the street, and so does what only looks like one (`5th Avenue`).
+#[must_use]
+pub fn street(line: &str) -> (String, Option<String>) {
+    const NUMBER_CHARS_MAX: usize = 10;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let is_number = |word: &str| {
+        let digits = word.trim_end_matches(',').trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let letters = word.trim_end_matches(',').len() - digits.len();
+        let is_digits = digits.bytes().all(|byte| byte.is_ascii_digit() || b"-/".contains(&byte));
+        digits.starts_with(|c: char| c.is_ascii_digit())
+            && is_digits
+            && letters <= 1
+            && word.len() <= NUMBER_CHARS_MAX
+    };
+    match words.as_slice() {
+        [street @ .., number] if !street.is_empty() && is_number(number) => (
+            street.join(" ").trim_end_matches(',').to_owned(),
+            Some((*number).trim_end_matches(',').to_owned()),
+        ),
+        [number, street @ ..] if !street.is_empty() && is_number(number) => {
+            (street.join(" "), Some(number.trim_end_matches(',').to_owned()))
+        }
+        _ => (words.join(" "), None),
+    }
+}
+
+/// A date as OData version 2 writes `Edm.DateTime`: milliseconds since 1970, `/Date(1763596800000)/`.
+#[must_use]
+pub fn odata_date(date: Date) -> String {
+    let days = date.duration_since(jiff::civil::date(1970, 1, 1)).as_secs() / 86_400;
+    format!("/Date({})/", days * 86_400_000)
+}
+
+/// The date in what OData version 2 writes for `Edm.DateTime` and `Edm.DateTimeOffset`; `None` for anything else.
+/// The offset of the latter is for display: the milliseconds are UTC already.
+#[must_use]
+pub fn date_of_odata(text: &str) -> Option<Date> {
+    let inner = text.strip_prefix("/Date(")?.strip_suffix(")/")?;
+    let end = inner.find('+').or_else(|| inner.get(1..)?.find('-').map(|at| at + 1)).unwrap_or(inner.len());
+    let milliseconds: i64 = inner.get(..end)?.parse().ok()?;
+    crate::date::in_zone(milliseconds.div_euclid(1000), "UTC").ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::money::Currency;
+
+    #[test]
+    fn a_company_is_known_by_its_legal_form() {
+        for company in
+            ["Rosen GmbH", "Rosen & Co. KG", "ACME, Inc.", "Banco Azul S.A.", "Tanaka KK", "Volvo AB"]
+        {
+            assert!(is_company(company), "{company}");
+        }
+        for person in ["Jenny Rosen", "Maria de Sa", "Kim Ag", "Cher", "", "Inca Roads"] {
+            assert!(!is_company(person), "{person}");
+        }
+    }
+
+    #[test]
+    fn a_person_has_a_first_and_a_last_name() {
+        for (name, first, last) in [
+            ("Jenny Rosen", "Jenny", "Rosen"),
+            ("Ludwig van  Beethoven", "Ludwig", "van Beethoven"),
+            ("Ada King Lovelace", "Ada King", "Lovelace"),
+            ("Rosen, Jenny", "Jenny", "Rosen"),
+            ("Al Pacino", "Al", "Pacino"),
+            ("Cher", "", "Cher"),
+            ("", "", ""),
+        ] {
+            assert_eq!(person(name), (first.to_owned(), last.to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_house_number_stands_before_or_behind() {
+        for (line, expected, number) in [
+            ("Hauptstraße 12a", "Hauptstraße", Some("12a")),
+            ("510 Townsend St", "Townsend St", Some("510")),
+            ("12, rue de la Paix", "rue de la Paix", Some("12")),
+            ("Straße des 17. Juni 135", "Straße des 17. Juni", Some("135")),
+            ("Musterweg 3-5", "Musterweg", Some("3-5")),
+            ("5th Avenue", "5th Avenue", None),
+            ("Schloss Neuschwanstein", "Schloss Neuschwanstein", None),
+            ("42", "42", None),
+        ] {
+            assert_eq!(street(line), (expected.to_owned(), number.map(str::to_owned)), "{line}");
+        }
+    }
+
+    #[test]
+    fn dates_of_odata_read_back_the_same() {
+        assert_eq!(odata_date(day(2025, 11, 20)), "/Date(1763596800000)/");
+        for date in [day(2026, 11, 20), day(1970, 1, 1), day(1969, 12, 31), day(2000, 2, 29)] {
+            assert_eq!(date_of_odata(&odata_date(date)), Some(date));
+        }
+        assert_eq!(date_of_odata("/Date(1763596800000+0000)/"), Some(day(2025, 11, 20)));
+        assert_eq!(date_of_odata("/Date(-86400000)/"), Some(day(1969, 12, 31)));
+        assert_eq!(date_of_odata("2025-11-20"), None);
+    }
 
     fn day(year: i16, month: i8, day: i8) -> Date {
         Date::new(year, month, day).unwrap()

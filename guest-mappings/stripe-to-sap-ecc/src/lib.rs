@@ -1,35 +1,49 @@
-//! A captured Stripe charge becomes two documents in SAP ECC: a sales order for what was bought, then an FI
-//! document of type `DZ` for what was paid, assigned to the order.
+//! What Stripe tells becomes documents in SAP ECC. This crate is SAP's side of the flows
+//! ([`portolan_sdk::flow::Erp`], implemented on [`Settings`]); which event tells which fact stands in the SDK.
 //!
-//! | document | operation | carries the charge in | found again by |
+//! | fact | documents | carries Stripe's id in | found again by |
 //! |---|---|---|---|
-//! | sales order | `sales-order.create` (`BAPI_SALESORDER_CREATEFROMDAT2`) | `PURCH_NO_C` (the id) | `PURCH_NO_C` |
-//! | payment | `accounting-document.post` (`BAPI_ACC_DOCUMENT_POST`) | `REF_DOC_NO` (short reference), `ITEM_TEXT` (the id) | company code, year, type, `REF_DOC_NO` |
+//! | sale | sales order (`sales-order.create`), unless metadata name one | `PURCH_NO_C` (the id) | `PURCH_NO_C` |
+//! | | payment (`accounting-document.post`, `DZ`) | `REF_DOC_NO` (short reference), `ITEM_TEXT` (the id) | company code, year, type, `REF_DOC_NO` |
+//! | | customer (`customer.create`), where [`CustomerMaster`] says how | e-mail address | e-mail address |
+//! | refund | FI document (`DG`, or `DZ` reversed); credit memo request by setting | as the payment; as the order | as these |
+//! | failed refund | reversal (`accounting-document.reverse`) | the document it reverses | the document's STBLG |
+//! | credit note | credit memo request, or FI document | as the order; as the payment | as these |
+//! | journal | FI document (`SA`) | `REF_DOC_NO` (short reference of the fact) | as the payment |
+//! | block | `sales-order.change` | | a change to the same values is none |
 //!
-//! Both are looked for *always*, before the first send too. SAP refuses neither a repeated customer order number
-//! nor a repeated reference, and the host's own memory does not know what an earlier integration, a second
+//! Documents are looked for *always*, before the first send too. SAP refuses neither a repeated customer order
+//! number nor a repeated reference, and the host's own memory does not know what an earlier integration, a second
 //! source or a person has posted. One read costs milliseconds; a payment posted twice costs a morning. The payment
 //! must not rely on the order alone: where the order was found, the payment is likely to be there as well.
 //!
-//! The customer is the one remembered for `stripe.customer`, else the lookup table's, else the settings' default
-//! (a one-time customer, as a rule), else the charge waits for a person. Plans are ordered by the charge (the
-//! host's default): no document of one charge depends on another charge, so a stuck one blocks nobody else.
+//! The customer is the one remembered, else the lookup table's, else (where customers are created) the one with
+//! the same e-mail address or a new one, else the settings' default (a one-time customer, as a rule), else the
+//! charge waits for a person. Plans are ordered by the charge (the host's default): no document of one charge
+//! depends on another charge, so a stuck one blocks nobody else.
 
+mod block;
+mod credit;
+mod customer;
+mod erp;
+mod journal;
+mod master;
 mod order;
-mod payment;
+mod posting;
+mod refund;
+mod sale;
 mod settings;
 
 use portolan_sdk::{
-    ask::{self, Row},
     date,
-    date::Date,
-    money::Money,
+    flow::{Erp, Sale},
     prelude::*,
-    sap,
-    stripe::{self, Buyer, Charge, Line, Lines},
+    stripe::{self, Buyer, Charge, Lines},
 };
-use serde_json::{Map, Value};
-pub use settings::{DefaultCustomer, Settings};
+pub use settings::{
+    Assignment, Blocks, CreditDocument, CreditMemoRequest, Credits, CustomerKind, CustomerMaster,
+    DefaultCustomer, RefundDocument, Refunds, Settings,
+};
 
 /// The module's name for the SAP system.
 const ERP: &str = "erp";
@@ -40,54 +54,26 @@ const MATERIALS: &str = "materials";
 /// Stripe customer to SAP customer.
 const CUSTOMERS: &str = "customers";
 
-/// Key of the sales order in the plan.
-const ORDER: &str = "order";
-/// Key of the payment in the plan.
-const PAYMENT: &str = "payment";
+/// All that is done in SAP.
+const OPERATIONS: &[&str] = &[
+    "accounting-document.find",
+    "accounting-document.get",
+    "accounting-document.post",
+    "accounting-document.reversal",
+    "accounting-document.reverse",
+    "customer.by-email",
+    "customer.change",
+    "customer.create",
+    "customer.get",
+    "sales-order.by-number",
+    "sales-order.change",
+    "sales-order.create",
+    "sales-order.find",
+];
 
 /// The mapping.
 #[derive(Debug)]
 pub struct StripeToSapEcc;
-
-/// All that the documents are made of.
-struct Sale {
-    settings: Settings,
-    charge: Charge,
-    captured: Money,
-    day: Date,
-    customer: SapCustomer,
-    lines: Vec<(Line, Option<Row>)>,
-}
-
-/// Who is charged in SAP.
-struct SapCustomer {
-    /// Padded.
-    number: String,
-    /// Name and address to go with a one-time customer.
-    one_time: Option<Buyer>,
-}
-
-impl SapCustomer {
-    /// Name and address of a one-time customer, which both documents carry.
-    fn address(&self) -> Result<Option<Map<String, Value>>, Stop> {
-        let Some(buyer) = &self.one_time else { return Ok(None) };
-        let names = ["NAME", "NAME_2", "NAME_3", "NAME_4"].into_iter().zip(sap::name_lines(&buyer.name)?);
-        let mut fields: Map<String, Value> =
-            names.map(|(field, line)| (field.to_owned(), json!(line))).collect();
-        let address = &buyer.address;
-        for (field, value) in [
-            (sap::STREET, &address.line1),
-            (sap::POSTL_CODE, &address.postal_code),
-            (sap::CITY, &address.city),
-            (sap::COUNTRY, &address.country),
-        ] {
-            if let Some(value) = value {
-                fields.insert(field.name().to_owned(), json!(field.text(value)?));
-            }
-        }
-        Ok(Some(fields))
-    }
-}
 
 impl Mapping for StripeToSapEcc {
     fn describe() -> Description {
@@ -97,16 +83,7 @@ impl Mapping for StripeToSapEcc {
             "A captured Stripe charge becomes a sales order and its payment in SAP ECC.",
         )
         .serves("stripe", "charge.succeeded")
-        .connection(
-            ERP,
-            "sap-ecc",
-            &[
-                "sales-order.create",
-                "sales-order.find",
-                "accounting-document.post",
-                "accounting-document.find",
-            ],
-        )
+        .connection(ERP, "sap-ecc", OPERATIONS)
         .connection(
             STRIPE,
             "stripe",
@@ -125,41 +102,33 @@ impl Mapping for StripeToSapEcc {
         let charge: Charge = stripe::object(cx)?;
         let captured = charge.captured()?;
         let day = date::in_zone(charge.created, &settings.time_zone).at("/data/object/created")?;
+        let buyer = Buyer::of(&charge, None);
 
-        let buyer = charge.customer.as_deref();
-        let (reference, row, answers) = cx.all((
-            buyer.map(|id| ask::reference("stripe.customer", id)),
-            buyer.map(|id| ask::lookup::<Row>(CUSTOMERS, id)),
-            Lines::ask(&charge, STRIPE, &settings.line_sources),
-        ))?;
-        let known = reference.as_ref().and_then(|reference| reference.id("sap-ecc")).map(str::to_owned);
-        let known = known.or_else(|| row.flatten().and_then(|row| row.main("customer")));
-        let customer = customer(known, &settings, &charge)?;
-
+        let (_, answers) =
+            cx.all((customer::questions(&buyer), Lines::ask(&charge, STRIPE, &settings.line_sources)))?;
         let lines = Lines::of(&charge, answers, &settings.line_sources)?;
         let reduced = lines.reduced;
         let rows = cx.all(lines.row_questions(MATERIALS))?;
         let lines = lines.with_rows(rows);
-        let sale = Sale { settings, charge, captured, day, customer, lines };
-        let plan = Plan::new().deliver(order::delivery(&sale)?).deliver(payment::delivery(&sale)?);
+        let sale = Sale {
+            captured,
+            day,
+            buyer,
+            customer: None,
+            lines,
+            order: None,
+            invoice: None,
+            subscription: None,
+            charge,
+        };
+        let documents = settings.sale(cx, &sale)?;
+        let plan = documents.deliveries.into_iter().fold(Plan::new(), Plan::deliver);
+        let plan = documents
+            .references
+            .into_iter()
+            .fold(plan, |plan, [kind, id, system, known]| plan.remember(kind, id, system, known));
         Ok(if reduced { tell_reduced(plan, &sale) } else { plan })
     }
-}
-
-/// The customer to charge: the known one, else the default.
-fn customer(known: Option<String>, settings: &Settings, charge: &Charge) -> Result<SapCustomer, Stop> {
-    if let Some(number) = known {
-        return Ok(SapCustomer { number: sap::CUSTOMER.alpha(&number)?, one_time: None });
-    }
-    if let Some(default) = &settings.default_customer {
-        let number = sap::CUSTOMER.alpha(&default.number)?;
-        return Ok(SapCustomer { number, one_time: default.one_time.then(|| Buyer::of(charge, None)) });
-    }
-    let text = match charge.customer.as_deref() {
-        Some(id) => format!("no SAP customer is known for {id}: add it to the lookup table {CUSTOMERS}"),
-        None => "the charge has no customer, and the settings name no default_customer".to_owned(),
-    };
-    Err(Stop::reject("/data/object/customer", "unknown-customer", text))
 }
 
 fn tell_reduced(plan: Plan, sale: &Sale) -> Plan {

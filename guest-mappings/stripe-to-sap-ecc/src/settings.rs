@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use portolan_sdk::stripe::{LineSource, Prices};
+use portolan_sdk::{
+    flow::Flow,
+    stripe::{LineSource, Prices},
+};
 use serde::Deserialize;
 
 /// What differs from tenant to tenant.
@@ -30,6 +33,8 @@ pub struct Settings {
     pub user_name: String,
     /// Who is charged when no customer is known.
     pub default_customer: Option<DefaultCustomer>,
+    /// How customers are created and changed. Left out: they are not.
+    pub customer_master: Option<CustomerMaster>,
     /// What is sold when a product is not in the lookup table.
     pub default_material: Option<String>,
     /// Unit of quantities.
@@ -42,6 +47,27 @@ pub struct Settings {
     /// With tax or without.
     #[serde(default)]
     pub prices: Prices,
+    /// What a refund becomes.
+    #[serde(default)]
+    pub refund: Refunds,
+    /// What a credit note without money becomes.
+    #[serde(default)]
+    pub credit: Credits,
+    /// Credit memo requests of both.
+    #[serde(default)]
+    pub credit_memo_request: CreditMemoRequest,
+    /// Why documents are reversed, where the lookup table `reasons` does not say.
+    #[serde(default = "reversal_reason")]
+    pub reversal_reason: String,
+    /// Type of journals.
+    #[serde(default = "journal_type")]
+    pub journal_type: String,
+    /// What a G/L account is assigned to in controlling, by account.
+    #[serde(default)]
+    pub account_assignments: BTreeMap<String, Assignment>,
+    /// What is set on the order of a suspicious charge.
+    #[serde(default)]
+    pub block: Blocks,
     /// Where documents are dated.
     #[serde(default = "time_zone")]
     pub time_zone: String,
@@ -54,6 +80,9 @@ pub struct Settings {
     /// Where lines are looked for.
     #[serde(default = "LineSource::all")]
     pub line_sources: Vec<LineSource>,
+    /// What is chosen of the flows.
+    #[serde(default)]
+    pub flow: Flow,
 }
 
 /// Who is charged when no customer is known.
@@ -65,6 +94,134 @@ pub struct DefaultCustomer {
     /// Whether it is a one-time customer, whose name and address go with each document.
     #[serde(default)]
     pub one_time: bool,
+}
+
+/// How customers are created and changed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerMaster {
+    /// Customer whose company code and sales area data new ones get.
+    pub reference_customer: String,
+    /// Currency of new customers.
+    pub currency: String,
+    /// Language of new customers, as SAP keeps it: one letter.
+    #[serde(default = "language")]
+    pub language: String,
+    /// Person or company.
+    #[serde(default)]
+    pub kind: CustomerKind,
+    /// Form of address of a person.
+    pub title_person: Option<String>,
+    /// Form of address of a company.
+    pub title_company: Option<String>,
+    /// Whether guests get a customer of their own.
+    #[serde(default)]
+    pub guests: bool,
+}
+
+/// Whether a customer is a person or a company.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CustomerKind {
+    /// By the legal form in its name.
+    #[default]
+    ByName,
+    /// All are persons.
+    Person,
+    /// All are companies.
+    Company,
+}
+
+/// What a refund becomes.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Refunds {
+    /// The FI document that gives the money back.
+    pub document: RefundDocument,
+    /// Its type, where the usual one does not do.
+    pub document_type: Option<String>,
+    /// Whether a credit memo request is created besides, so that sales gives the goods back too.
+    pub credit_memo_request: bool,
+}
+
+/// The FI document of a refund. Both debit the customer and credit the clearing account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefundDocument {
+    /// `DG`.
+    #[default]
+    CreditMemo,
+    /// `DZ` with its signs reversed.
+    ReversedPayment,
+}
+
+/// What a credit note without money becomes.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Credits {
+    /// The document.
+    pub document: CreditDocument,
+    /// Revenue account that an FI document debits.
+    pub revenue_account: Option<String>,
+    /// Type of the FI document: `DG` when left out.
+    pub document_type: Option<String>,
+}
+
+/// The document of a credit note.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CreditDocument {
+    /// A credit memo request: sales decides and bills it.
+    #[default]
+    CreditMemoRequest,
+    /// An FI document that debits revenue and credits the customer.
+    AccountingDocument,
+}
+
+/// Credit memo requests.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CreditMemoRequest {
+    /// Order type.
+    pub order_type: String,
+    /// What is credited: its material. `default_material` when left out.
+    pub material: Option<String>,
+    /// Further fields of ORDER_HEADER_IN, as the system's configuration wants them.
+    pub header: BTreeMap<String, String>,
+}
+
+impl Default for CreditMemoRequest {
+    fn default() -> Self {
+        Self { order_type: "CR".to_owned(), material: None, header: BTreeMap::new() }
+    }
+}
+
+/// What a G/L account is assigned to in controlling.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Assignment {
+    /// Cost centre.
+    pub cost_centre: Option<String>,
+    /// Profit centre.
+    pub profit_centre: Option<String>,
+    /// Internal order.
+    pub order: Option<String>,
+}
+
+/// What is set on the order of a suspicious charge.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Blocks {
+    /// Delivery block; empty: none is set.
+    pub delivery: String,
+    /// Billing block; empty: none is set.
+    pub billing: String,
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        Self { delivery: "01".to_owned(), billing: "01".to_owned() }
+    }
 }
 
 fn order_type() -> String {
@@ -81,6 +238,18 @@ fn user_name() -> String {
 
 fn condition_type() -> String {
     "PR00".to_owned()
+}
+
+fn reversal_reason() -> String {
+    "01".to_owned()
+}
+
+fn journal_type() -> String {
+    "SA".to_owned()
+}
+
+fn language() -> String {
+    "E".to_owned()
 }
 
 fn time_zone() -> String {

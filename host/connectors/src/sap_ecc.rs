@@ -10,44 +10,69 @@
 //! | `soap` | function calls, answers, faults |
 //! | `messages` | what the rows of RETURN mean |
 //! | `table` | reading tables |
-//! | `documents` | sales orders and accounting documents |
+//! | `find` | documents that are there |
+//! | `customers` | customers that are there |
+//! | `doors` | which way a document goes in |
+//! | `documents` | writing them, and reading them back |
 
+mod config;
+mod customers;
 mod documents;
+mod doors;
+mod find;
 mod messages;
 mod soap;
 mod table;
 mod xml;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
 use portolan_domain::verdict::{CallFailure, InDoubt};
 use serde_json::{Map, Value, json};
 
 use self::{
+    config::{login, read_back, rfc, wrappers},
     documents::Document,
+    doors::Doors,
     soap::{Function, Reply, Rfc},
-    xml::{DateFormat, element_name},
+    xml::element_name,
 };
 use crate::{
     ConfigError, Connection, ConnectionConfig, Connector, Effect, Found, Operation,
-    call::{Call, Doing, basic_header, plain_header},
-    connection::{Guarded, Scrub, System},
+    call::{Call, Doing},
+    connection::{Guarded, System},
     outbound::Outbound,
     parameters::{object, object_of, text},
-    settings::{Settings, refuse, refuse_secret},
+    settings::{Settings, refuse},
 };
 
 const ASK: Effect = Effect::Write(InDoubt::Ask);
+/// A change to the same values is no second change.
+const AGAIN: Effect = Effect::Write(InDoubt::SameKeyAgain);
 const OPERATIONS: &[Operation] = &[
     Operation { name: "sales-order.find", effect: Effect::Read },
     Operation { name: "accounting-document.find", effect: Effect::Read },
     Operation { name: "accounting-document.check", effect: Effect::Read },
+    Operation { name: "sales-order.by-number", effect: Effect::Read },
+    Operation { name: "sales-order.get", effect: Effect::Read },
+    Operation { name: "accounting-document.get", effect: Effect::Read },
+    Operation { name: "accounting-document.reversal", effect: Effect::Read },
+    Operation { name: "open-items.by-customer", effect: Effect::Read },
     Operation { name: "customer.get", effect: Effect::Read },
+    Operation { name: "customer.find", effect: Effect::Read },
+    Operation { name: "customer.by-email", effect: Effect::Read },
     Operation { name: "table.read", effect: Effect::Read },
     Operation { name: "sales-order.create", effect: ASK },
+    Operation { name: "sales-order.change", effect: AGAIN },
     Operation { name: "accounting-document.post", effect: ASK },
+    Operation { name: "accounting-document.reverse", effect: ASK },
+    Operation { name: "customer.create", effect: ASK },
+    Operation { name: "customer.change", effect: AGAIN },
 ];
 
 /// The connector `sap-ecc`.
@@ -74,10 +99,12 @@ struct ReadBack {
 struct Ecc {
     rfc: Rfc,
     unit_of_work: UnitOfWork,
-    order_wrapper: String,
-    posting_wrapper: String,
+    doors: Doors,
+    wrappers: BTreeMap<Document, String>,
     read_back: ReadBack,
     table_reader: String,
+    /// Decimals by currency, as far as they were asked for.
+    decimals: Mutex<BTreeMap<String, usize>>,
 }
 
 impl Connector for SapEcc {
@@ -98,7 +125,7 @@ impl Connector for SapEcc {
         let base_url = settings.text_required("base_url")?;
         let units = [("wrapper", UnitOfWork::Wrapper), ("session", UnitOfWork::Session)];
         let unit_of_work = settings.choice("unit_of_work", &units, UnitOfWork::Wrapper)?;
-        let (order_wrapper, posting_wrapper) = wrappers(&settings)?;
+        let (doors, wrappers) = (Doors::read(&settings)?, wrappers(&settings)?);
         let read_back = read_back(&settings)?;
         let table_reader = settings.text_or("table_reader", "RFC_READ_TABLE")?;
         let limits = settings.limits()?;
@@ -109,100 +136,11 @@ impl Connector for SapEcc {
         element_name(table_reader, "").map_err(|_| refuse("table_reader", "must be a function's name"))?;
         let pool = outbound.pool(base_url, limits.timeout)?;
         let table_reader = table_reader.to_owned();
-        let system = Ecc { rfc, unit_of_work, order_wrapper, posting_wrapper, read_back, table_reader };
+        let decimals = Mutex::default();
+        let system = Ecc { rfc, unit_of_work, doors, wrappers, read_back, table_reader, decimals };
         let connector = self.name();
         Ok(Guarded { connector, operations: OPERATIONS, system, pool, limits, scrub }.shared())
     }
-}
-
-fn rfc(settings: &Settings<'_>, authorization: HeaderValue) -> Result<Rfc, ConfigError> {
-    let client = settings.text_or("client", "100")?;
-    let language = settings.text_or("language", "EN")?;
-    let path = settings.text_or("soap_path", "/sap/bc/soap/rfc")?;
-    let action = settings.text_or("soap_action", "")?;
-    let formats = [("dats", DateFormat::Dats), ("iso", DateFormat::Iso)];
-    let dates = settings.choice("date_format", &formats, DateFormat::Dats)?;
-    if client.len() != 3 || !client.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(refuse("client", "must be three digits, like 100"));
-    }
-    if !(1..=2).contains(&language.len()) || !language.bytes().all(|b| b.is_ascii_alphabetic()) {
-        return Err(refuse("language", "must be a language's letters, like EN"));
-    }
-    let segments: Vec<String> = path.trim_matches('/').split('/').map(str::to_owned).collect();
-    if segments.iter().any(|segment| matches!(segment.as_str(), "" | "." | ".."))
-        || path.contains(['?', '#', '%'])
-    {
-        return Err(refuse("soap_path", "must be a path like /sap/bc/soap/rfc"));
-    }
-    let action = plain_header(&format!("\"{action}\"")).filter(|_| !action.contains('"'));
-    let action = action.ok_or_else(|| refuse("soap_action", "must be visible ASCII without quotes"))?;
-    let headers = HeaderMap::from_iter([
-        (header::AUTHORIZATION, authorization),
-        (header::ACCEPT, HeaderValue::from_static("text/xml")),
-        (HeaderName::from_static("soapaction"), action),
-    ]);
-    let (client, language) = (client.to_owned(), language.to_owned());
-    Ok(Rfc { path: segments, client, language, headers, dates })
-}
-
-fn login(settings: &Settings<'_>) -> Result<(HeaderValue, Scrub), ConfigError> {
-    let (user, password) = (settings.secret_required("user")?, settings.secret_required("password")?);
-    if user.expose().contains(':') {
-        return Err(refuse_secret("user", "must not hold a colon: Basic cannot carry it"));
-    }
-    let value = basic_header(&user, &password).ok_or_else(|| refuse_secret("password", "is too long"))?;
-    Ok((value, Scrub::new([&user, &password]).with_basic(&user, &password)))
-}
-
-fn wrappers(settings: &Settings<'_>) -> Result<(String, String), ConfigError> {
-    let mut order = "Z_STRIPE_ORDER_CREATE".to_owned();
-    let mut posting = "Z_STRIPE_ACC_DOCUMENT_POST".to_owned();
-    let fields = match settings.value("wrappers") {
-        None => return Ok((order, posting)),
-        Some(Value::Object(fields)) => fields,
-        Some(_) => return Err(refuse("wrappers", "must be an object of operations and function names")),
-    };
-    for (operation, name) in fields {
-        let pointer = format!("wrappers/{operation}");
-        let name = name.as_str().filter(|name| element_name(name, "").is_ok());
-        let name = name.ok_or_else(|| refuse(&pointer, "must be a function's name in upper case"))?;
-        match operation.as_str() {
-            "sales-order.create" => name.clone_into(&mut order),
-            "accounting-document.post" => name.clone_into(&mut posting),
-            _ => {
-                let message = "is no write; they are: sales-order.create, accounting-document.post";
-                return Err(refuse(&pointer, message));
-            }
-        }
-    }
-    Ok((order, posting))
-}
-
-fn read_back(settings: &Settings<'_>) -> Result<ReadBack, ConfigError> {
-    let mut read_back = ReadBack { attempts: 5, delay: Duration::from_millis(400) };
-    let fields = match settings.value("read_back") {
-        None => return Ok(read_back),
-        Some(Value::Object(fields)) => fields,
-        Some(_) => {
-            return Err(refuse("read_back", "must be an object: {\"attempts\": 5, \"delay_ms\": 400}"));
-        }
-    };
-    for (name, value) in fields {
-        let pointer = format!("read_back/{name}");
-        let number = |max: u64| value.as_u64().filter(|number| *number <= max);
-        match name.as_str() {
-            "attempts" => {
-                let attempts = number(50).filter(|attempts| *attempts > 0);
-                read_back.attempts = attempts.ok_or_else(|| refuse(&pointer, "must be from 1 to 50"))?;
-            }
-            "delay_ms" => {
-                let delay_ms = number(60_000).ok_or_else(|| refuse(&pointer, "must be from 0 to 60000"))?;
-                read_back.delay = Duration::from_millis(delay_ms);
-            }
-            _ => return Err(refuse(&pointer, "is not a setting; they are: attempts, delay_ms")),
-        }
-    }
-    Ok(read_back)
 }
 
 #[async_trait]
@@ -215,18 +153,27 @@ impl System for Ecc {
             }
             "accounting-document.find" => self.find_accounting(parameters, call).await?,
             "accounting-document.check" => Some(self.check(object(parameters)?, call).await?),
+            "accounting-document.get" => self.accounting(parameters, call).await?,
+            "accounting-document.reversal" => {
+                self.find_reversal(text(object_of(parameters, &["OBJ_KEY"])?, "OBJ_KEY")?, call).await?
+            }
+            "sales-order.by-number" => {
+                self.order_row(text(object_of(parameters, &["SALESDOCUMENT"])?, "SALESDOCUMENT")?, call)
+                    .await?
+            }
+            "sales-order.get" => self.order_status(parameters, call).await?,
+            "open-items.by-customer" => self.open_items(parameters, call).await?,
             "customer.get" => self.customer(parameters, call).await?,
+            "customer.find" => self.find_customer(parameters, call).await?,
+            "customer.by-email" => self.customer_by_email(parameters, call).await?,
             _ => Some(self.read_table(parameters, call).await?),
         };
         Ok(found.map_or(Found::No, Found::Yes))
     }
 
     async fn write(&self, operation: &str, body: &Value, call: &Call<'_>) -> Result<Value, CallFailure> {
-        let document = match operation {
-            "sales-order.create" => Document::SalesOrder,
-            _ => Document::Accounting,
-        };
-        self.write_document(document, body, call).await
+        let unknown = || CallFailure::permanent("unknown-operation", format!("{operation} is no write"));
+        self.write_document(Document::of(operation).ok_or_else(unknown)?, body, call).await
     }
 
     /// Looks for an order that does not exist: this takes the logon and the right to read tables.
@@ -236,37 +183,15 @@ impl System for Ecc {
 }
 
 impl Ecc {
-    fn wrapper(&self, document: Document) -> &str {
-        match document {
-            Document::SalesOrder => &self.order_wrapper,
-            Document::Accounting => &self.posting_wrapper,
-        }
+    /// Calls a function that changes nothing.
+    async fn ask(&self, function: &Function<'_>, call: &Call<'_>) -> Result<Reply, CallFailure> {
+        self.rfc.call(Doing::Asking, function, call).await
     }
 
     async fn check(&self, parameters: &Map<String, Value>, call: &Call<'_>) -> Result<Value, CallFailure> {
         let function = Function { name: "BAPI_ACC_DOCUMENT_CHECK", parameters, tables_out: &["RETURN"] };
-        let values = self.rfc.call(Doing::Asking, &function, call).await?.done()?;
+        let values = self.ask(&function, call).await?.done()?;
         let rows = messages::rows(values.get("RETURN"));
         messages::failure(&rows).map_or_else(|| Ok(json!({"RETURN": rows})), Err)
-    }
-
-    async fn customer(&self, parameters: &Value, call: &Call<'_>) -> Result<Option<Value>, CallFailure> {
-        let names = ["CUSTOMERNO", "PI_SALESORG", "PI_DISTR_CHAN", "PI_DIVISION"];
-        let fields = object_of(parameters, &names)?;
-        for name in names {
-            text(fields, name)?;
-        }
-        // Its answers are structures only, RETURN among them; these come unasked.
-        let function = Function { name: "BAPI_CUSTOMER_GETDETAIL1", parameters: fields, tables_out: &[] };
-        let mut values = match self.rfc.call(Doing::Asking, &function, call).await? {
-            Reply::Refused(fault) if fault.name == "NOT_FOUND" => return Ok(None),
-            reply @ (Reply::Done(_) | Reply::Refused(_)) => reply.done()?,
-        };
-        let rows = messages::rows(values.remove("RETURN").as_ref());
-        match messages::failure(&rows) {
-            Some(CallFailure::Permanent { .. }) if messages::says_absent(&rows) => Ok(None),
-            Some(failure) => Err(failure),
-            None => Ok(Some(Value::Object(values))),
-        }
     }
 }

@@ -5,7 +5,7 @@
 //! only when named, RETURN sequences, ALPHA, TCURX, number gaps, faults and HTML pages.
 //!
 //! The cast: [`xml`] reads and writes SOAP, [`parameters`] turns text into ABAP values, [`documents`] is what was
-//! committed, `sales_order`, `accounting`, `customer` and [`read_table`] are the functions, [`messages`] the rows
+//! committed, `sales_order`, `accounting`, `open_items`, `customer` and [`read_table`] are the functions, [`messages`] the rows
 //! of RETURN. This file is the ICF node: paths, logon, sessions, the unit of work.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,13 +13,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::{Value, json};
 
 use crate::ledger::Entry;
-use crate::settings::{SapCustomer, SapOptions, UnitOfWork};
+use crate::settings::{SapOptions, UnitOfWork};
 use crate::stand_in::{Call, Draft, Moment, Outcome, Refusal, Reply, StandIn};
 
 mod accounting;
 mod customer;
 mod documents;
 mod messages;
+mod open_items;
 mod parameters;
 mod read_table;
 mod sales_order;
@@ -27,7 +28,7 @@ mod tables;
 mod where_clause;
 mod xml;
 
-use documents::Documents;
+use documents::{Customer, Documents};
 use messages::Message;
 use parameters::{Interface, Parameters, alpha, alpha_out};
 use xml::{Answer, Row};
@@ -90,6 +91,7 @@ pub(crate) struct SapEcc {
     locked: BTreeSet<String>,
     /// Number ranges are outside the unit of work: they only go up.
     next_order: u64,
+    next_customer: u64,
     next_accounting: HashMap<(String, String), u64>,
     sessions: BTreeMap<String, Session>,
     next_session: u64,
@@ -102,7 +104,11 @@ fn interface(function: &str) -> Option<Interface> {
         "BAPI_SALESORDER_GETSTATUS" => Some(sales_order::GETSTATUS),
         "BAPI_ACC_DOCUMENT_POST" | "BAPI_ACC_DOCUMENT_CHECK" => Some(accounting::POST),
         "BAPI_ACC_DOCUMENT_REV_POST" => Some(accounting::REVERSE),
+        "BAPI_SALESORDER_CHANGE" => Some(sales_order::CHANGE),
+        "BAPI_AR_ACC_GETOPENITEMS" => Some(open_items::INTERFACE),
         "BAPI_CUSTOMER_GETDETAIL1" => Some(customer::GETDETAIL),
+        "BAPI_CUSTOMER_CREATEFROMDATA1" => Some(customer::CREATE),
+        "BAPI_CUSTOMER_CHANGEFROMDATA1" => Some(customer::CHANGE),
         "RFC_READ_TABLE" => Some(read_table::INTERFACE),
         "BAPI_TRANSACTION_COMMIT" => Some(&[("WAIT", parameters::Shape::Scalar(parameters::Kind::C(1)))]),
         "BAPI_TRANSACTION_ROLLBACK" | "RFC_PING" | "RFC_SYSTEM_INFO" => Some(&[]),
@@ -112,10 +118,15 @@ fn interface(function: &str) -> Option<Interface> {
 
 impl SapEcc {
     pub(crate) fn new(options: SapOptions) -> Self {
+        let mut documents = Documents::default();
+        for (index, (number, master)) in options.customers.iter().enumerate() {
+            documents.put_customer(customer::of_world(number, 20_001 + index, master));
+        }
         Self {
-            documents: Documents::default(),
+            documents,
             locked: options.locked.iter().map(|object| alpha(object, 10)).collect(),
             next_order: options.sales_order_first,
+            next_customer: options.customer_first,
             next_accounting: HashMap::new(),
             sessions: BTreeMap::new(),
             next_session: 0,
@@ -127,8 +138,8 @@ impl SapEcc {
         format!("{}CLNT{}", self.options.system_id, self.options.client)
     }
 
-    fn customer(&self, number: &str) -> Option<&SapCustomer> {
-        self.options.customers.get(alpha_out(&alpha(number, 10)))
+    fn customer(&self, number: &str) -> Option<&Customer> {
+        self.documents.customer(&alpha(number, 10))
     }
 
     /// Locks are kept in the length of customers; materials are compared without zeros.
@@ -243,7 +254,11 @@ impl SapEcc {
             "BAPI_ACC_DOCUMENT_POST" => self.accounting_post(work, parameters, false),
             "BAPI_ACC_DOCUMENT_CHECK" => self.accounting_post(work, parameters, true),
             "BAPI_ACC_DOCUMENT_REV_POST" => self.accounting_reverse(work, parameters),
+            "BAPI_SALESORDER_CHANGE" => self.sales_order_change(work, parameters),
+            "BAPI_AR_ACC_GETOPENITEMS" => self.open_items(work, parameters),
             "BAPI_CUSTOMER_GETDETAIL1" => self.customer_detail(parameters),
+            "BAPI_CUSTOMER_CREATEFROMDATA1" => self.customer_create(work, parameters),
+            "BAPI_CUSTOMER_CHANGEFROMDATA1" => self.customer_change(work, parameters),
             "RFC_READ_TABLE" => self.read_table(work, parameters),
             "BAPI_TRANSACTION_COMMIT" | "BAPI_TRANSACTION_ROLLBACK" => {
                 Ended::Answered(sales_order::transaction_answer(&self.logical_system()))
@@ -437,6 +452,8 @@ impl StandIn for SapEcc {
         let number = |text: &str| text.get(..10).and_then(|digits| digits.parse::<u64>().ok()).unwrap_or(0);
         if entry.kind == documents::SALES_ORDER {
             self.next_order = self.next_order.max(number(&entry.number) + 1);
+        } else if entry.kind == documents::CUSTOMER {
+            self.next_customer = self.next_customer.max(number(&entry.number) + 1);
         } else if entry.kind == documents::ACCOUNTING_DOCUMENT {
             let company = entry.number.get(10..14).unwrap_or_default().to_owned();
             let year = entry.number.get(14..18).unwrap_or_default().to_owned();
@@ -475,7 +492,9 @@ impl StandIn for SapEcc {
             Refusal::Business => Message::error("F5", "201", "Posting period 011 2026 is not open"),
         };
         let finished = match target {
-            "BAPI_SALESORDER_CREATEFROMDAT2" => sales_order::sales_refusal(message, &self.logical_system()),
+            "BAPI_SALESORDER_CREATEFROMDAT2" | "BAPI_SALESORDER_CHANGE" => {
+                sales_order::sales_refusal(message, &self.logical_system())
+            }
             "BAPI_ACC_DOCUMENT_POST" | "BAPI_ACC_DOCUMENT_CHECK" | "BAPI_ACC_DOCUMENT_REV_POST" => {
                 self.accounting_failure(vec![message])
             }

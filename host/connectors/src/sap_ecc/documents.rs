@@ -1,4 +1,4 @@
-//! Documents: making one in one unit of work, and finding it again.
+//! Documents: making one in one unit of work, and reading it back.
 //!
 //! A number in a BAPI's answer proves nothing: it comes from a number range outside of the unit of work. So
 //! every write ends with reading the document back, and one that is not found is an unknown outcome,
@@ -11,35 +11,96 @@ use portolan_domain::verdict::{CallFailure, CallProblem};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Ecc, UnitOfWork, messages,
+    Ecc, UnitOfWork,
+    doors::Door,
+    find::{alpha, object_key},
+    messages,
     soap::{Function, Jar, Reply},
     table::{Condition, TableQuestion},
 };
 use crate::{
     call::{Call, Doing, in_doubt},
     outbound::Request,
-    parameters::{invalid, object, object_of, text},
+    parameters::{invalid, object, text},
 };
 
 /// Ending a session takes no longer than this: the outcome is known already.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
-/// Documents of one reference that are looked at.
-const DOCUMENTS_MAX: u64 = 100;
 
 /// The documents that are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Document {
     /// VBAK and its items.
     SalesOrder,
+    /// A change to a sales document.
+    SalesOrderChange,
     /// BKPF and its items.
     Accounting,
+    /// The document that takes back another of BKPF.
+    Reversal,
+    /// KNA1 and what hangs on it.
+    Customer,
+    /// A change to a customer.
+    CustomerChange,
 }
 
 impl Document {
+    /// All of them.
+    pub(super) const ALL: [Self; 6] = [
+        Self::SalesOrder,
+        Self::SalesOrderChange,
+        Self::Accounting,
+        Self::Reversal,
+        Self::Customer,
+        Self::CustomerChange,
+    ];
+
+    /// The operation that writes it.
+    pub(super) const fn operation(self) -> &'static str {
+        match self {
+            Self::SalesOrder => "sales-order.create",
+            Self::SalesOrderChange => "sales-order.change",
+            Self::Accounting => "accounting-document.post",
+            Self::Reversal => "accounting-document.reverse",
+            Self::Customer => "customer.create",
+            Self::CustomerChange => "customer.change",
+        }
+    }
+
+    /// The document that an operation writes.
+    pub(super) fn of(operation: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|document| document.operation() == operation)
+    }
+
+    /// SAP's own function.
     pub(super) const fn bapi(self) -> &'static str {
         match self {
             Self::SalesOrder => "BAPI_SALESORDER_CREATEFROMDAT2",
+            Self::SalesOrderChange => "BAPI_SALESORDER_CHANGE",
             Self::Accounting => "BAPI_ACC_DOCUMENT_POST",
+            Self::Reversal => "BAPI_ACC_DOCUMENT_REV_POST",
+            Self::Customer => "BAPI_CUSTOMER_CREATEFROMDATA1",
+            Self::CustomerChange => "BAPI_CUSTOMER_CHANGEFROMDATA1",
+        }
+    }
+
+    /// The customer function around it, unless the settings name another.
+    pub(super) const fn wrapper(self) -> &'static str {
+        match self {
+            Self::SalesOrder => "Z_STRIPE_ORDER_CREATE",
+            Self::SalesOrderChange => "Z_STRIPE_ORDER_CHANGE",
+            Self::Accounting => "Z_STRIPE_ACC_DOCUMENT_POST",
+            Self::Reversal => "Z_STRIPE_ACC_DOCUMENT_REV_POST",
+            Self::Customer => "Z_STRIPE_CUSTOMER_CREATE",
+            Self::CustomerChange => "Z_STRIPE_CUSTOMER_CHANGE",
+        }
+    }
+
+    /// Tables that are answered only when they are named. Those about customers answer a structure.
+    const fn tables_out(self) -> &'static [&'static str] {
+        match self {
+            Self::SalesOrder | Self::SalesOrderChange | Self::Accounting | Self::Reversal => &["RETURN"],
+            Self::Customer | Self::CustomerChange => &[],
         }
     }
 }
@@ -54,13 +115,12 @@ impl Ecc {
     ) -> Result<Value, CallFailure> {
         let parameters = object(body)?;
         check_reference(document, parameters)?;
-        let values = match self.unit_of_work {
-            UnitOfWork::Wrapper => {
-                let name = self.wrapper(document);
-                let function = Function { name, parameters, tables_out: &["RETURN"] };
+        let values = match (self.doors.of(document), self.unit_of_work) {
+            (Door::SoapRfc, UnitOfWork::Wrapper) => {
+                let function = self.wrapped(document, parameters);
                 self.rfc.call(Doing::Changing, &function, call).await?.done()?
             }
-            UnitOfWork::Session => {
+            (Door::SoapRfc, UnitOfWork::Session) => {
                 let mut jar = Jar::default();
                 let result = self.commit_in_session(&mut jar, document, (parameters, call)).await;
                 self.say_farewell(&jar, call).await;
@@ -71,11 +131,17 @@ impl Ecc {
         if let Some(failure) = messages::failure(&rows) {
             return Err(failure);
         }
+        let rows = rows.into_iter().filter(messages::says_something).collect();
         let mut answer = self.read_back(document, parameters, (&values, call)).await?;
         if let Some(fields) = answer.as_object_mut() {
             fields.insert("RETURN".to_owned(), Value::Array(rows));
         }
         Ok(answer)
+    }
+
+    fn wrapped<'a>(&'a self, document: Document, parameters: &'a Map<String, Value>) -> Function<'a> {
+        let name = self.wrappers.get(&document).map_or(document.wrapper(), String::as_str);
+        Function { name, parameters, tables_out: document.tables_out() }
     }
 
     /// BAPI and commit, or rollback, in the session of one jar. Rows of RETURN that fail are rolled back and
@@ -86,7 +152,7 @@ impl Ecc {
         document: Document,
         (parameters, call): (&Map<String, Value>, &Call<'_>),
     ) -> Result<Map<String, Value>, CallFailure> {
-        let function = Function { name: document.bapi(), parameters, tables_out: &["RETURN"] };
+        let function = Function { name: document.bapi(), parameters, tables_out: document.tables_out() };
         let values = self.rfc.call_in(jar, Doing::Changing, &function, call).await?.done()?;
         if messages::failure(&messages::rows(values.get("RETURN"))).is_some() {
             self.roll_back(jar, call).await;
@@ -125,7 +191,7 @@ impl Ecc {
     }
 
     /// Looks for the document that was written until it is there or patience ends.
-    async fn read_back(
+    pub(super) async fn read_back(
         &self,
         document: Document,
         parameters: &Map<String, Value>,
@@ -134,11 +200,7 @@ impl Ecc {
         let message = "the document that was written cannot be found";
         let mut problem = CallProblem::new("not-found-after-write", message);
         for attempt in 1..=self.read_back.attempts {
-            let found = match document {
-                Document::SalesOrder => self.written_order(parameters, values, call).await,
-                Document::Accounting => self.written_posting(parameters, values, call).await,
-            };
-            match found {
+            match self.written(document, parameters, (values, call)).await {
                 Ok(Some(answer)) => return Ok(answer),
                 Ok(None) => {}
                 Err(failure) => problem = failure.problem().clone(),
@@ -151,6 +213,47 @@ impl Ecc {
             problem.detail = json!({"answer": values});
         }
         Err(CallFailure::Ambiguous { problem })
+    }
+
+    async fn written(
+        &self,
+        document: Document,
+        parameters: &Map<String, Value>,
+        (values, call): (&Map<String, Value>, &Call<'_>),
+    ) -> Result<Option<Value>, CallFailure> {
+        match document {
+            Document::SalesOrder => self.written_order(parameters, values, call).await,
+            Document::SalesOrderChange => self.written_change(parameters, call).await,
+            Document::Accounting => self.written_posting(parameters, values, call).await,
+            Document::Reversal => self.find_reversal(&reversed_key(parameters)?, call).await,
+            Document::Customer | Document::CustomerChange => {
+                let number = values.get("CUSTOMERNO").or_else(|| parameters.get("CUSTOMERNO"));
+                match number.and_then(Value::as_str).map(str::trim).filter(|number| !number.is_empty()) {
+                    Some(number) => self.customer_row(number, call).await,
+                    None => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// A change is there when the blocks that it set are. Other fields are not looked at.
+    async fn written_change(
+        &self,
+        parameters: &Map<String, Value>,
+        call: &Call<'_>,
+    ) -> Result<Option<Value>, CallFailure> {
+        let Some(order) = self.order_row(text(parameters, "SALESDOCUMENT")?, call).await? else {
+            return Ok(None);
+        };
+        let said = |structure: &str, name: &str| {
+            let value = parameters.get(structure).and_then(|structure| structure.get(name));
+            value.and_then(Value::as_str).unwrap_or_default().trim().to_owned()
+        };
+        let is_there = ["DLV_BLOCK", "BILL_BLOCK"].iter().all(|name| {
+            said("ORDER_HEADER_INX", name) != "X"
+                || order.get(*name).and_then(Value::as_str) == Some(said("ORDER_HEADER_IN", name).as_str())
+        });
+        Ok(is_there.then_some(order))
     }
 
     async fn written_order(
@@ -196,97 +299,36 @@ impl Ecc {
         ];
         self.find_posting(conditions, call).await
     }
-
-    /// The sales order with this customer order number.
-    pub(super) async fn find_order(
-        &self,
-        reference: &str,
-        call: &Call<'_>,
-    ) -> Result<Option<Value>, CallFailure> {
-        // POSNR 000000 is the header's row.
-        let conditions = vec![Condition::equal("BSTKD", reference)?, Condition::equal("POSNR", "000000")?];
-        let (table, fields, rows_max) = ("VBKD", &["VBELN"], DOCUMENTS_MAX);
-        let rows = self.rows(&TableQuestion { table, fields, conditions, rows_max }, call).await?;
-        let mut numbers: Vec<&str> = rows.iter().filter_map(|row| row.get("VBELN")?.as_str()).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        match numbers.as_slice() {
-            [] => Ok(None),
-            [number] => Ok(Some(json!({"SALESDOCUMENT": number}))),
-            _ => Err(several(&format!("several sales orders have the number {reference}"), &json!(numbers))),
-        }
-    }
-
-    /// `accounting-document.find`
-    pub(super) async fn find_accounting(
-        &self,
-        parameters: &Value,
-        call: &Call<'_>,
-    ) -> Result<Option<Value>, CallFailure> {
-        let fields = object_of(parameters, &["COMP_CODE", "FISC_YEAR", "DOC_TYPE", "REF_DOC_NO"])?;
-        let conditions = vec![
-            Condition::equal("BUKRS", text(fields, "COMP_CODE")?)?,
-            Condition::equal("GJAHR", text(fields, "FISC_YEAR")?)?,
-            Condition::equal("BLART", text(fields, "DOC_TYPE")?)?,
-            Condition::equal("XBLNR", text(fields, "REF_DOC_NO")?)?,
-        ];
-        self.find_posting(conditions, call).await
-    }
-
-    async fn find_posting(
-        &self,
-        conditions: Vec<Condition>,
-        call: &Call<'_>,
-    ) -> Result<Option<Value>, CallFailure> {
-        let fields = &["BELNR", "BUKRS", "GJAHR", "STBLG"];
-        let question = TableQuestion { table: "BKPF", fields, conditions, rows_max: DOCUMENTS_MAX };
-        let rows = self.rows(&question, call).await?;
-        let field = |row: &Map<String, Value>, name: &str| {
-            row.get(name).and_then(Value::as_str).unwrap_or_default().trim().to_owned()
-        };
-        // A reversed document, and the one that reverses it, name each other here.
-        let mut standing = rows.iter().filter(|row| field(row, "STBLG").is_empty());
-        let Some(row) = standing.next() else { return Ok(None) };
-        if standing.next().is_some() {
-            return Err(several("several accounting documents have this reference", &json!(rows)));
-        }
-        let (number, company, year) = (field(row, "BELNR"), field(row, "BUKRS"), field(row, "GJAHR"));
-        Ok(Some(json!({
-            "OBJ_TYPE": "BKPFF",
-            "OBJ_KEY": format!("{number}{company:<4}{year}"),
-            "AC_DOC_NO": number,
-            "COMP_CODE": company,
-            "FISC_YEAR": year,
-        })))
-    }
 }
 
-fn several(message: &str, detail: &Value) -> CallFailure {
-    let problem = CallProblem::new("several-documents", message).with_detail(detail.clone());
-    CallFailure::Permanent { problem }
-}
-
-/// Ten digits with leading zeros, as SAP stores numbers that are all digits.
-fn alpha(number: &str) -> String {
-    if number.bytes().all(|b| b.is_ascii_digit()) { format!("{number:0>10}") } else { number.to_owned() }
+/// The key of the document that is reversed.
+fn reversed_key(parameters: &Map<String, Value>) -> Result<String, CallFailure> {
+    let key = reference(parameters, "REVERSAL", "OBJ_KEY_R")
+        .or_else(|_| reference(parameters, "REVERSAL", "OBJ_KEY"))?;
+    object_key(key, "/REVERSAL/OBJ_KEY")?;
+    Ok(key.to_owned())
 }
 
 /// Without its reference a document could not be found again.
 fn check_reference(document: Document, parameters: &Map<String, Value>) -> Result<(), CallFailure> {
     let (structure, name) = match document {
         Document::SalesOrder => ("ORDER_HEADER_IN", "PURCH_NO_C"),
-        Document::Accounting => ("DOCUMENTHEADER", "REF_DOC_NO"),
+        Document::Accounting => {
+            reference(parameters, "DOCUMENTHEADER", "COMP_CODE")?;
+            ("DOCUMENTHEADER", "REF_DOC_NO")
+        }
+        Document::SalesOrderChange => return text(parameters, "SALESDOCUMENT").map(|_| ()),
+        Document::CustomerChange => return text(parameters, "CUSTOMERNO").map(|_| ()),
+        Document::Reversal => return reversed_key(parameters).map(|_| ()),
+        Document::Customer => return Ok(()),
     };
-    if document == Document::Accounting {
-        reference(parameters, structure, "COMP_CODE")?;
-    }
     Condition::equal(name, reference(parameters, structure, name)?).map(|_| ()).map_err(|_| {
         let message = "must hold letters, digits, _, . and - only: the document is found again by it";
         invalid(&format!("/{structure}/{name}"), message)
     })
 }
 
-fn reference<'a>(
+pub(super) fn reference<'a>(
     parameters: &'a Map<String, Value>,
     structure: &str,
     name: &str,

@@ -2,7 +2,7 @@
 //! number, and failing that their text (English logon assumed), tell whom they concern.
 
 use portolan_domain::verdict::{CallFailure, CallProblem};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Rows of RETURN that are handed on with a problem.
 const ROWS_MAX: usize = 50;
@@ -85,8 +85,24 @@ pub(super) fn failure(rows: &[Value]) -> Option<CallFailure> {
     })
 }
 
+/// Whether a function that reads found its object, by what it answers under this name. Failures about anything else
+/// are that.
+pub(super) fn found(values: &Map<String, Value>, name: &str) -> Result<bool, CallFailure> {
+    let rows = rows(values.get(name));
+    match failure(&rows) {
+        Some(CallFailure::Permanent { .. }) if says_absent(&rows) => Ok(false),
+        Some(failure) => Err(failure),
+        None => Ok(true),
+    }
+}
+
+/// Whether a row is more than an initial structure.
+pub(super) fn says_something(row: &Value) -> bool {
+    !field(row, "TYPE").is_empty() || !field(row, "MESSAGE").is_empty()
+}
+
 /// Whether the failures say that the object asked for does not exist.
-pub(super) fn says_absent(rows: &[Value]) -> bool {
+fn says_absent(rows: &[Value]) -> bool {
     let absent = ["does not exist", "not exist", "not found", "is not defined", "not been created"];
     let says = |row: &Value| {
         let text = field(row, "MESSAGE").to_lowercase();

@@ -39,6 +39,18 @@ impl Condition {
         Self::new(field, "EQ", value, "")
     }
 
+    /// Field equals a text that people wrote: a name, an address. Within quotes nothing but a quote has a meaning;
+    /// still only what names and addresses are made of is let through.
+    pub(super) fn text(field: &str, value: &str, pointer: &str) -> Result<Self, CallFailure> {
+        let fits = |c: char| c.is_alphanumeric() || " _.-@+&,/:=".contains(c);
+        let chars = value.chars().count();
+        if chars == 0 || chars > LINE_CHARS_MAX - 2 || value != value.trim() || !value.chars().all(fits) {
+            let message = "may hold letters, digits, blanks within and _ . - @ + & , / : = only, and at most 69 of them";
+            return Err(invalid(pointer, message));
+        }
+        Ok(Self { field: field.to_owned(), operator: "=", value: value.to_owned() })
+    }
+
     fn new(field: &str, operator: &str, value: &str, pointer: &str) -> Result<Self, CallFailure> {
         let name = table_name(field, &format!("{pointer}/FIELD"))?;
         let operator = OPERATORS.iter().find(|(word, _)| *word == operator).map(|(_, sign)| *sign);
@@ -72,7 +84,7 @@ fn option_lines(conditions: &[Condition]) -> Vec<String> {
         let value = if condition.value.is_empty() { " " } else { &condition.value };
         let (left, right) =
             (format!("{and}{} {}", condition.field, condition.operator), format!("'{value}'"));
-        if left.len() + 1 + right.len() <= LINE_CHARS_MAX {
+        if left.chars().count() + 1 + right.chars().count() <= LINE_CHARS_MAX {
             lines.push(format!("{left} {right}"));
         } else {
             lines.extend([left, right]);
@@ -108,7 +120,7 @@ impl Ecc {
         ]);
         let name = self.table_reader.as_str();
         let function = Function { name, parameters: &parameters, tables_out: &["DATA", "FIELDS", "OPTIONS"] };
-        let values = match self.rfc.call(Doing::Asking, &function, call).await? {
+        let values = match self.ask(&function, call).await? {
             Reply::Refused(fault) if fault.name == "TABLE_WITHOUT_DATA" => return Ok(Vec::new()),
             reply @ (Reply::Done(_) | Reply::Refused(_)) => reply.done()?,
         };
@@ -253,6 +265,11 @@ mod tests {
             assert!(Condition::equal(bad, "x").is_err(), "{bad:?} was accepted");
         }
         assert!(Condition::new("A", "LIKE", "x", "").is_err());
+        assert!(Condition::text("SMTP_ADDR", "jenny+x@example.com", "").is_ok());
+        assert!(Condition::text("NAME1", "Rosen & Söhne", "").is_ok());
+        for bad in ["O'Neill", "", " x", "a\nb", "x%", "`", &"ä".repeat(70)] {
+            assert!(Condition::text("NAME1", bad, "").is_err(), "{bad:?} was accepted");
+        }
     }
 
     #[test]

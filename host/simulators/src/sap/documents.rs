@@ -11,6 +11,13 @@ pub(crate) const SALES_ORDER: &str = "sales-order";
 /// The kind of an accounting document's ledger line.
 pub(crate) const ACCOUNTING_DOCUMENT: &str = "accounting-document";
 
+/// The kind of a change's ledger line.
+pub(crate) const SALES_ORDER_UPDATE: &str = "sales-order-update";
+/// The kind of a customer's ledger line.
+pub(crate) const CUSTOMER: &str = "customer";
+/// The kind of a change's ledger line.
+pub(crate) const CUSTOMER_UPDATE: &str = "customer-update";
+
 /// A sales order (VBAK, VBKD, VBAP).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SalesOrder {
@@ -28,6 +35,18 @@ pub(crate) struct SalesOrder {
     /// Natural amount.
     pub(crate) net: String,
     pub(crate) items: Vec<OrderItem>,
+    /// LIFSK.
+    #[serde(default)]
+    pub(crate) delivery_block: String,
+    /// FAKSK.
+    #[serde(default)]
+    pub(crate) billing_block: String,
+    /// AUGRU.
+    #[serde(default)]
+    pub(crate) reason: String,
+    /// The document it refers to.
+    #[serde(default)]
+    pub(crate) refers_to: String,
     pub(crate) visible_at_ms: u64,
 }
 
@@ -84,9 +103,56 @@ pub(crate) struct AccountingLine {
     pub(crate) special: String,
 }
 
+/// A customer master (KNA1, KNB1, KNVV, ADR6).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Customer {
+    /// Padded.
+    pub(crate) number: String,
+    /// ADRNR.
+    pub(crate) address: String,
+    pub(crate) person: bool,
+    pub(crate) title: String,
+    /// Of a person.
+    pub(crate) first_name: String,
+    /// Last name, or the company's name.
+    pub(crate) name: String,
+    pub(crate) street: String,
+    pub(crate) house_number: String,
+    pub(crate) postal_code: String,
+    pub(crate) city: String,
+    pub(crate) region: String,
+    pub(crate) country: String,
+    pub(crate) phone: String,
+    pub(crate) email: String,
+    pub(crate) language: String,
+    pub(crate) currency: String,
+    pub(crate) company_codes: Vec<String>,
+    pub(crate) sales_areas: Vec<String>,
+    pub(crate) visible_at_ms: u64,
+}
+
+impl Customer {
+    /// NAME1: first and last name of a person, or the company's.
+    pub(crate) fn name1(&self) -> String {
+        let name = if self.first_name.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{} {}", self.first_name, self.name)
+        };
+        name.chars().take(35).collect()
+    }
+
+    /// STRAS: street and number as they are printed.
+    pub(crate) fn street1(&self) -> String {
+        let street = format!("{} {}", self.street, self.house_number);
+        street.trim().chars().take(35).collect()
+    }
+}
+
 /// Everything committed, with the indexes that reads go by.
 #[derive(Default)]
 pub(crate) struct Documents {
+    customers: BTreeMap<String, Customer>,
     orders: BTreeMap<String, SalesOrder>,
     orders_by_reference: HashMap<String, Vec<String>>,
     accounting: BTreeMap<String, AccountingDocument>,
@@ -96,6 +162,16 @@ pub(crate) struct Documents {
 impl Documents {
     pub(crate) fn apply(&mut self, entry: &Entry) {
         match entry.kind.as_str() {
+            CUSTOMER | CUSTOMER_UPDATE => {
+                if let Ok(customer) = serde_json::from_value::<Customer>(entry.document.clone()) {
+                    self.put_customer(customer);
+                }
+            }
+            SALES_ORDER_UPDATE => {
+                if let Ok(order) = serde_json::from_value::<SalesOrder>(entry.document.clone()) {
+                    self.orders.insert(order.number.clone(), order);
+                }
+            }
             SALES_ORDER => {
                 if let Ok(order) = serde_json::from_value::<SalesOrder>(entry.document.clone()) {
                     self.orders_by_reference
@@ -120,6 +196,19 @@ impl Documents {
             }
             _ => {}
         }
+    }
+
+    /// A customer of the world, or one that was committed.
+    pub(crate) fn put_customer(&mut self, customer: Customer) {
+        self.customers.insert(customer.number.clone(), customer);
+    }
+
+    pub(crate) fn customer(&self, number: &str) -> Option<&Customer> {
+        self.customers.get(number)
+    }
+
+    pub(crate) fn customers(&self) -> impl Iterator<Item = &Customer> {
+        self.customers.values()
     }
 
     pub(crate) fn order(&self, number: &str, seen_ms: u64) -> Option<&SalesOrder> {

@@ -41,6 +41,11 @@ pub(crate) type Interface = &'static [(&'static str, Shape)];
 pub(crate) struct Fieldset(BTreeMap<String, String>);
 
 impl Fieldset {
+    /// Whether all fields are initial.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.values().all(String::is_empty)
+    }
+
     /// A field's value; empty when initial.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::clock::dats;
 use crate::money;
-use crate::sap::documents::{OrderItem, SALES_ORDER, SalesOrder};
+use crate::sap::documents::{OrderItem, SALES_ORDER, SALES_ORDER_UPDATE, SalesOrder};
 use crate::sap::messages::{Message, nothing};
 use crate::sap::parameters::Kind::{C, D, N, P};
 use crate::sap::parameters::Shape::{Scalar, Structure, Table};
@@ -138,6 +138,21 @@ pub(crate) const CREATE: Interface = &[
     ("PARTNERADDRESSES", Table(&[])),
 ];
 
+/// `BAPI_SALESORDER_CHANGE`. A field counts where its flag in ORDER_HEADER_INX is set.
+pub(crate) const CHANGE: Interface = &[
+    ("SALESDOCUMENT", Scalar(C(10))),
+    (
+        "ORDER_HEADER_IN",
+        Structure(&[("DLV_BLOCK", C(2)), ("BILL_BLOCK", C(2)), ("ORD_REASON", C(3)), ("PURCH_NO_C", C(35))]),
+    ),
+    ("ORDER_HEADER_INX", Structure(&[("UPDATEFLAG", C(1))])),
+    ("SIMULATION", Scalar(C(1))),
+    ("BEHAVE_WHEN_ERROR", Scalar(C(1))),
+    ("RETURN", Table(&[])),
+    ("ORDER_ITEM_IN", Table(&[("ITM_NUMBER", N(6)), ("REASON_REJ", C(2))])),
+    ("ORDER_ITEM_INX", Table(&[("ITM_NUMBER", N(6)), ("UPDATEFLAG", C(1))])),
+];
+
 pub(crate) const GETSTATUS: Interface = &[("SALESDOCUMENT", Scalar(C(10))), ("STATUSINFO", Table(&[]))];
 
 /// Internal type, and the text in messages.
@@ -169,6 +184,11 @@ impl SapEcc {
         let header = parameters.structure("ORDER_HEADER_IN");
         let customer = sold_to(parameters);
         let mut messages = self.sales_header_check(&header, &customer);
+        let refers_to = alpha(header.get("REF_DOC"), 10);
+        if !refers_to.is_empty() && self.documents.order(&refers_to, work.moment.now_ms).is_none() {
+            let text = format!("Sales document {} does not exist", alpha_out(&refers_to));
+            messages.push(Message::error("V1", "302", text).at("SALES_HEADER_IN", 0, "REF_DOC"));
+        }
         messages.extend(self.sales_items_check(&header, parameters));
         if messages.iter().any(Message::is_error) {
             messages.push(Message::error("V4", "219", "Sales document was not changed").at(
@@ -213,7 +233,7 @@ impl SapEcc {
         }
         let mut finished = sales_answer(&number, &messages, &self.logical_system());
         if !test {
-            finished.drafts.push(draft(work, &order));
+            finished.drafts.push(draft(SALES_ORDER, work, &order));
         }
         Ended::Answered(finished)
     }
@@ -379,8 +399,56 @@ impl SapEcc {
             user: work.user.to_owned(),
             net: money::text(net, currency),
             items,
+            delivery_block: header.get("DLV_BLOCK").to_owned(),
+            billing_block: header.get("BILL_BLOCK").to_owned(),
+            reason: header.get("ORD_REASON").to_owned(),
+            refers_to: alpha(header.get("REF_DOC"), 10),
             visible_at_ms: work.moment.now_ms,
         }
+    }
+
+    pub(crate) fn sales_order_change(&self, work: &Work<'_>, parameters: &Parameters) -> Ended {
+        let number = alpha(parameters.scalar("SALESDOCUMENT"), 10);
+        let system = self.logical_system();
+        let refuse = |message: Message| {
+            let trailing =
+                Message::error("V4", "219", "Sales document was not changed").at("SALES_HEADER_IN", 0, "");
+            Ended::Answered(change_answer(&[message, trailing], &system))
+        };
+        let Some(order) = self.documents.order(&number, work.moment.now_ms) else {
+            let text = format!("Sales document {} does not exist", alpha_out(&number));
+            return refuse(Message::error("V1", "302", text).variables([alpha_out(&number)]));
+        };
+        if self.is_locked(&number) {
+            let text =
+                format!("Sales document {} is currently being processed by user MILLER", alpha_out(&number));
+            return refuse(Message::error("V1", "042", text));
+        }
+        let (header, flags) =
+            (parameters.structure("ORDER_HEADER_IN"), parameters.structure("ORDER_HEADER_INX"));
+        if flags.get("UPDATEFLAG") != "U" {
+            return refuse(Message::error("V4", "248", "Error in SALES_HEADER_IN: UPDATEFLAG is not U"));
+        }
+        let mut order = order.clone();
+        for (name, slot) in [
+            ("DLV_BLOCK", &mut order.delivery_block),
+            ("BILL_BLOCK", &mut order.billing_block),
+            ("ORD_REASON", &mut order.reason),
+        ] {
+            if flags.get(name) == "X" {
+                header.get(name).clone_into(slot);
+            }
+        }
+        let messages = [
+            Message::new("S", "V4", "233", "SALES_HEADER_IN has been processed successfully")
+                .variables(["VBAKKOM"])
+                .at("SALES_HEADER_IN", 0, ""),
+            Message::new("S", "V1", "311", format!("Standard Order {} has been saved", alpha_out(&number)))
+                .variables(["Standard Order", alpha_out(&number)]),
+        ];
+        let mut finished = change_answer(&messages, &system);
+        finished.drafts.push(draft(SALES_ORDER_UPDATE, work, &order));
+        Ended::Answered(finished)
     }
 
     pub(crate) fn sales_order_status(&self, work: &Work<'_>, parameters: &Parameters) -> Ended {
@@ -416,12 +484,12 @@ impl SapEcc {
     }
 }
 
-fn draft(work: &Work<'_>, order: &SalesOrder) -> Draft {
+fn draft(kind: &'static str, work: &Work<'_>, order: &SalesOrder) -> Draft {
     let lines = order.items.iter().map(|item| {
         json!({"item": item.number, "material": alpha_out(&item.material), "quantity": item.quantity,
                "price": item.price, "amount": item.net})
     });
-    Draft::new(SALES_ORDER, order.number.clone(), order.reference.clone(), work.call)
+    Draft::new(kind, order.number.clone(), order.reference.clone(), work.call)
         .amount(&order.currency, decimal(&order.net))
         .lines(lines.collect())
         .document(serde_json::to_value(order).unwrap_or_default())
@@ -431,6 +499,12 @@ fn sales_answer(number: &str, messages: &[Message], system: &str) -> Finished {
     let mut finished = Finished::default();
     finished.export("SALESDOCUMENT", Answer::Scalar(number.to_owned()));
     finished.failed = messages.iter().any(Message::is_error);
+    finished.table("RETURN", messages.iter().map(|message| message.row(system)).collect());
+    finished
+}
+
+fn change_answer(messages: &[Message], system: &str) -> Finished {
+    let mut finished = Finished { failed: messages.iter().any(Message::is_error), ..Finished::default() };
     finished.table("RETURN", messages.iter().map(|message| message.row(system)).collect());
     finished
 }

@@ -25,6 +25,7 @@ pub(crate) fn fields(table: &str) -> Option<&'static [Field]> {
         "VBAP" => VBAP,
         "BKPF" => BKPF,
         "BSEG" => BSEG,
+        "ADR6" => ADR6,
         "KNA1" => KNA1,
         "KNB1" => KNB1,
         "KNVV" => KNVV,
@@ -50,6 +51,9 @@ const VBAK: &[Field] = &[
     ("BSTNK", 20, 'C', "Purchase order no."),
     ("KUNNR", 10, 'C', "Sold-to party"),
     ("BUKRS_VF", 4, 'C', "Company Code"),
+    ("LIFSK", 2, 'C', "Delivery block"),
+    ("FAKSK", 2, 'C', "Billing block"),
+    ("AUGRU", 3, 'C', "Order reason"),
 ];
 
 const VBKD: &[Field] = &[
@@ -107,12 +111,25 @@ const BSEG: &[Field] = &[
     ("KUNNR", 10, 'C', "Customer"),
 ];
 
+const ADR6: &[Field] = &[
+    ("CLIENT", 3, 'C', "Client"),
+    ("ADDRNUMBER", 10, 'C', "Address Number"),
+    ("PERSNUMBER", 10, 'C', "Person Number"),
+    ("SMTP_ADDR", 241, 'C', "E-Mail Address"),
+];
+
 const KNA1: &[Field] = &[
     MANDT,
     ("KUNNR", 10, 'C', "Customer"),
     ("LAND1", 3, 'C', "Country"),
     ("NAME1", 35, 'C', "Name 1"),
     ("ORT01", 35, 'C', "City"),
+    ("PSTLZ", 10, 'C', "Postal Code"),
+    ("REGIO", 3, 'C', "Region"),
+    ("STRAS", 35, 'C', "Street"),
+    ("TELF1", 16, 'C', "Telephone 1"),
+    ("ADRNR", 10, 'C', "Address"),
+    ("LOEVM", 1, 'C', "Deletion flag"),
 ];
 
 const KNB1: &[Field] = &[
@@ -159,7 +176,7 @@ impl SapEcc {
         let mut records: Vec<Record> = match table {
             "VBAK" | "VBKD" | "VBAP" => self.order_records(table, clause, seen_ms),
             "BKPF" | "BSEG" => self.accounting_records(table, clause, seen_ms),
-            "KNA1" | "KNB1" | "KNVV" => self.customer_records(table),
+            "ADR6" | "KNA1" | "KNB1" | "KNVV" => self.customer_records(table, seen_ms),
             "MARA" => {
                 let known = self.options.materials.keys().chain(&self.options.materials_unmaintained);
                 known
@@ -220,6 +237,9 @@ impl SapEcc {
                     ("BSTNK", order.reference.chars().take(20).collect()),
                     ("KUNNR", order.customer.clone()),
                     ("BUKRS_VF", order.company.clone()),
+                    ("LIFSK", order.delivery_block.clone()),
+                    ("FAKSK", order.billing_block.clone()),
+                    ("AUGRU", order.reason.clone()),
                 ])),
                 "VBKD" => records.push(Record::from([
                     ("VBELN", order.number.clone()),
@@ -280,20 +300,33 @@ impl SapEcc {
         records
     }
 
-    fn customer_records(&self, table: &str) -> Vec<Record> {
+    fn customer_records(&self, table: &str, seen_ms: u64) -> Vec<Record> {
         let mut records = Vec::new();
-        for (number, customer) in &self.options.customers {
-            let number = alpha(number, 10);
+        for customer in self.documents.customers().filter(|customer| customer.visible_at_ms <= seen_ms) {
+            let number = || customer.number.clone();
             match table {
+                "ADR6" if customer.email.is_empty() => {}
+                "ADR6" => records.push(Record::from([
+                    ("CLIENT", self.options.client.clone()),
+                    ("ADDRNUMBER", customer.address.clone()),
+                    ("PERSNUMBER", String::new()),
+                    ("SMTP_ADDR", customer.email.clone()),
+                ])),
                 "KNA1" => records.push(Record::from([
-                    ("KUNNR", number),
+                    ("KUNNR", number()),
                     ("LAND1", customer.country.clone()),
-                    ("NAME1", customer.name.clone()),
-                    ("ORT01", customer.city.clone()),
+                    ("NAME1", customer.name1()),
+                    ("ORT01", customer.city.chars().take(35).collect()),
+                    ("PSTLZ", customer.postal_code.clone()),
+                    ("REGIO", customer.region.clone()),
+                    ("STRAS", customer.street1()),
+                    ("TELF1", customer.phone.chars().take(16).collect()),
+                    ("ADRNR", customer.address.clone()),
+                    ("LOEVM", String::new()),
                 ])),
                 "KNB1" => records.extend(customer.company_codes.iter().map(|company| {
                     Record::from([
-                        ("KUNNR", number.clone()),
+                        ("KUNNR", number()),
                         ("BUKRS", company.clone()),
                         ("AKONT", "0000140000".to_owned()),
                     ])
@@ -302,7 +335,7 @@ impl SapEcc {
                     let mut parts = area.splitn(3, '/').map(str::to_owned);
                     let mut part = || parts.next().unwrap_or_default();
                     Record::from([
-                        ("KUNNR", number.clone()),
+                        ("KUNNR", number()),
                         ("VKORG", part()),
                         ("VTWEG", part()),
                         ("SPART", part()),

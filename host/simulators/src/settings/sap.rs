@@ -38,11 +38,29 @@ pub struct CompanyCode {
 }
 
 /// A customer master.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SapCustomer {
     /// NAME1.
     pub name: String,
+    /// Whether it is a person, with first and last name.
+    #[serde(default)]
+    pub person: bool,
+    /// Street without number.
+    #[serde(default)]
+    pub street: String,
+    /// House number.
+    #[serde(default)]
+    pub house_number: String,
+    /// PSTLZ.
+    #[serde(default)]
+    pub postal_code: String,
+    /// REGIO.
+    #[serde(default)]
+    pub region: String,
+    /// TELF1.
+    #[serde(default)]
+    pub phone: String,
     /// ORT01.
     pub city: String,
     /// LAND1.
@@ -97,6 +115,10 @@ pub struct SapOptions {
     pub exception_status: u16,
     /// First sales order number.
     pub sales_order_first: u64,
+    /// First number of a customer that is created.
+    pub customer_first: u64,
+    /// Forms of address (TSAD3T).
+    pub titles: BTreeSet<String>,
     /// First accounting document number, in every company code and year.
     pub accounting_document_first: u64,
     /// First and last open period, `YYYYMM`.
@@ -133,11 +155,13 @@ fn customer(name: &str, city: &str, country: &str, companies: &[&str]) -> SapCus
     let email = format!("{}@example.com", name.to_lowercase().replace(' ', "."));
     SapCustomer {
         name: name.to_owned(),
+        person: !["One Time", "Only Germany GmbH", "Stripe Customers"].contains(&name),
         city: city.to_owned(),
         country: country.to_owned(),
         email,
         company_codes: companies.iter().map(|code| (*code).to_owned()).collect(),
         sales_areas: companies.iter().map(|code| format!("{code}/10/00")).collect(),
+        ..SapCustomer::default()
     }
 }
 
@@ -151,8 +175,15 @@ fn users() -> BTreeMap<String, SapUser> {
                 forbidden: owned([
                     "BAPI_ACC_DOCUMENT_POST",
                     "BAPI_ACC_DOCUMENT_REV_POST",
+                    "BAPI_CUSTOMER_CHANGEFROMDATA1",
+                    "BAPI_CUSTOMER_CREATEFROMDATA1",
+                    "BAPI_SALESORDER_CHANGE",
                     "BAPI_SALESORDER_CREATEFROMDAT2",
                     "Z_STRIPE_ACC_DOCUMENT_POST",
+                    "Z_STRIPE_ACC_DOCUMENT_REV_POST",
+                    "Z_STRIPE_CUSTOMER_CHANGE",
+                    "Z_STRIPE_CUSTOMER_CREATE",
+                    "Z_STRIPE_ORDER_CHANGE",
                     "Z_STRIPE_ORDER_CREATE",
                 ]),
             },
@@ -188,6 +219,9 @@ impl Default for SapOptions {
             wrappers: pairs([
                 ("Z_STRIPE_ACC_DOCUMENT_POST", "BAPI_ACC_DOCUMENT_POST"),
                 ("Z_STRIPE_ACC_DOCUMENT_REV_POST", "BAPI_ACC_DOCUMENT_REV_POST"),
+                ("Z_STRIPE_CUSTOMER_CHANGE", "BAPI_CUSTOMER_CHANGEFROMDATA1"),
+                ("Z_STRIPE_CUSTOMER_CREATE", "BAPI_CUSTOMER_CREATEFROMDATA1"),
+                ("Z_STRIPE_ORDER_CHANGE", "BAPI_SALESORDER_CHANGE"),
                 ("Z_STRIPE_ORDER_CREATE", "BAPI_SALESORDER_CREATEFROMDAT2"),
             ]),
             wrapper_dedupe: false,
@@ -198,6 +232,8 @@ impl Default for SapOptions {
             icf_active: true,
             exception_status: 500,
             sales_order_first: 16_023,
+            customer_first: 100_100,
+            titles: owned(["Company", "Mr.", "Ms."]),
             accounting_document_first: 100_000_008,
             periods_open: ("202001".to_owned(), "203512".to_owned()),
             company_codes: BTreeMap::from([
