@@ -79,10 +79,10 @@ impl Epicor {
     /// A customer that documents name stays.
     pub(crate) fn customer_delete(&self, request: &Request<'_>, key: &[String]) -> Result<Vec<Draft>, Error> {
         let (stored, mut row) = self.patched(request, "Customer", key, &Row::new())?;
-        let number = json!(whole(&stored, "CustNum"));
+        let number = whole(&stored, "CustNum");
         for table in ["OrderHed", "CashHead", "InvcHead"] {
-            if self.tables.one(table, &request.company, ("CustNum", &number), request.moment.now_ms).is_some()
-            {
+            let mut rows = self.tables.find(table, None, request.moment.now_ms);
+            if rows.any(|row| text(row, "Company") == request.company && whole(row, "CustNum") == number) {
                 return Err(Error::business("The customer has transactions: it cannot be deleted."));
             }
         }
