@@ -36,8 +36,6 @@ pub(crate) enum Purpose {
     NewOrder(&'static str),
     /// Invoices, as rows of `CashDtls`.
     Invoices(Vec<Value>),
-    /// The credit memo that a delivery of the plan creates, and its amount.
-    CreditMemo(&'static str),
 }
 
 /// Keys of the deliveries.
@@ -61,7 +59,7 @@ impl Receipt<'_> {
     /// What the receipt comes after, besides its group.
     fn waits_for(&self) -> Option<&'static str> {
         match self.purpose {
-            Purpose::NewOrder(key) | Purpose::CreditMemo(key) => Some(key),
+            Purpose::NewOrder(key) => Some(key),
             Purpose::Order(_) | Purpose::Invoices(_) => None,
         }
     }
@@ -101,11 +99,6 @@ impl Receipt<'_> {
                 parameters = json!({"CheckRef": reference, "Allocations": rows.len()});
                 insert("CashDtls", json!(rows));
             }
-            Purpose::CreditMemo(_) => {
-                parameters = json!({"CheckRef": reference, "Allocations": 1});
-                let amount = self.amount.decimal()?.to_string();
-                insert("CashDtls", json!([{"DocTranAmt": amount}]));
-            }
         }
         // Always: see the head of lib.rs. A receipt with fewer allocations is one that broke off: creating goes on
         // with it.
@@ -121,7 +114,6 @@ impl Receipt<'_> {
         }
         Ok(match self.purpose {
             Purpose::NewOrder(key) => delivery.bind(key, "/OrderNum", "/OrderNum"),
-            Purpose::CreditMemo(key) => delivery.bind(key, "/InvoiceNum", "/CashDtls/0/InvoiceNum"),
             Purpose::Order(_) | Purpose::Invoices(_) => delivery,
         })
     }

@@ -1,13 +1,14 @@
 //! Money given back. What was invoiced is taken back by a credit memo; the money itself leaves by a receipt of the
 //! negative amount, or, where a charge that was not invoiced is given back whole at once, by the reversal of its
-//! receipt.
+//! receipt. Receipts are not applied to credit memos (Epicor takes invoices only): both stand on the customer's
+//! account, where people match them as they match deposits.
 //!
 //! A refund that failed gives the money back to us, and to us only: what was credited stays owed to the customer, so
 //! its credit memo stays, open again; what is reversed is the money.
 
 use crate::{
-    CREDIT_MEMO, CREDIT_MEMO_SYSTEM, CREDIT_POST, ERP, ORDER_SYSTEM, REFUND, REFUND_GROUP, REFUND_KIND,
-    REFUND_POST, REFUND_RECEIPT_SYSTEM, REFUND_SYSTEM, REVERSAL_SYSTEM, Settings,
+    CREDIT_MEMO_SYSTEM, CREDIT_POST, ERP, ORDER_SYSTEM, REFUND, REFUND_GROUP, REFUND_KIND, REFUND_POST,
+    REFUND_RECEIPT_SYSTEM, REFUND_SYSTEM, REVERSAL_SYSTEM, Settings,
     credit::{self, Memo},
     customer::{self, Resolved},
     invoice,
@@ -66,8 +67,7 @@ pub(crate) fn documents(settings: &Settings, cx: &Cx<'_>, refund: &Refund) -> Re
     if all_at_once && settings.refunds.reverse_receipts {
         reversed_receipt(settings, refund, &posted)
     } else {
-        let purpose = Purpose::Order(posted.order);
-        money(settings, refund, Documents::default(), (&posted.customer, purpose))
+        money(settings, refund, &posted, Documents::default())
     }
 }
 
@@ -95,17 +95,16 @@ fn credited_refund(
         CREDIT_POST,
         "/InvoiceNum",
     );
-    money(settings, refund, documents, (&posted.customer, Purpose::CreditMemo(CREDIT_MEMO)))
+    money(settings, refund, posted, documents)
 }
 
 /// The money leaves by a receipt of the negative amount.
 fn money(
     settings: &Settings,
     refund: &Refund,
+    posted: &Posted,
     mut documents: Documents,
-    (customer, purpose): (&Resolved, Purpose),
 ) -> Result<Documents, Stop> {
-    let after_posting = matches!(purpose, Purpose::CreditMemo(_));
     let receipt = Receipt {
         keys: KEYS,
         fact: fact::refund(&refund.id),
@@ -113,13 +112,13 @@ fn money(
         letter: 'R',
         amount: Money::new(-refund.amount.minor, refund.amount.currency),
         day: refund.day,
-        customer,
-        purpose,
+        customer: &posted.customer,
+        purpose: Purpose::Order(posted.order),
     };
-    let [group, mut receipt, post] = receipt.deliveries(settings)?;
-    if after_posting {
-        // Money is applied to posted credit memos only.
-        receipt = receipt.after(CREDIT_POST);
+    let [mut group, receipt, post] = receipt.deliveries(settings)?;
+    if !documents.deliveries.is_empty() {
+        // What is owed first, then the money.
+        group = group.after(CREDIT_POST);
     }
     let post = post.capture(REFUND_KIND, &refund.id, REFUND_SYSTEM, "/HeadNum").capture(
         REFUND_KIND,

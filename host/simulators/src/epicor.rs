@@ -1,42 +1,44 @@
 //! Epicor ERP 10 and Kinetic behind REST v2 (and v1 with `CallSettings`).
 //!
 //! The cast: [`schema`] knows the tables and their columns, [`rows`] keeps them, [`query`] and [`filter`] are OData,
-//! [`checks`] turns JSON into rows, [`datasets`] is the ceremony of methods; `customers`, `orders`, `cash` and
-//! `posting` are the services. This file is the front door: paths, keys, tokens, licences, sessions.
+//! [`checks`] turns JSON into rows, [`datasets`] is the ceremony of methods; `customers`, `orders`, `cash`, `posting`,
+//! `reversals`, `invoices`, `journals` and `baq` are the services, [`access`] gives tokens and sessions, [`desk`] is
+//! where other users work, [`bpm`] tells the world what they did. This file is the front door: paths and keys.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::ledger::Entry;
 use crate::settings::EpicorOptions;
 use crate::stand_in::{Call, Moment, Outcome, Refusal, Reply, StandIn};
 
+mod access;
+mod baq;
+mod bpm;
 mod cash;
 mod checks;
 mod customers;
 mod datasets;
+mod desk;
 mod errors;
 mod filter;
+mod invoices;
+mod journals;
 mod orders;
 mod posting;
 mod query;
+mod reversals;
 mod rows;
 mod schema;
 
+use access::Access;
+use bpm::Bpm;
 use errors::Error;
 use rows::Tables;
 
 /// A row of a table.
 pub(crate) type Row = Map<String, Value>;
-
-/// Sessions at the same time.
-const SESSIONS_MAX: usize = 1_000;
-/// Tokens that were given out.
-const TOKENS_MAX: usize = 1_000;
-/// How long a token lives.
-const TOKEN_MS: u64 = 3_600_000;
 
 /// A call after the front door.
 pub(crate) struct Request<'a> {
@@ -80,11 +82,13 @@ pub(crate) struct Epicor {
     options: EpicorOptions,
     tables: Tables,
     locked: BTreeSet<String>,
-    sessions: BTreeMap<String, u64>,
-    tokens: BTreeMap<String, u64>,
+    access: Access,
+    bpm: Bpm,
     next_order: u64,
     next_customer: u64,
     next_receipt: u64,
+    next_invoice: u64,
+    next_journal: u64,
     drawn: u64,
 }
 
@@ -93,11 +97,13 @@ impl Epicor {
         Self {
             tables: Tables::new(&options),
             locked: options.locked.clone(),
-            sessions: BTreeMap::new(),
-            tokens: BTreeMap::new(),
+            access: Access::default(),
+            bpm: Bpm::new(options.bpm.clone()),
             next_order: options.order_first,
             next_customer: options.customer_first,
             next_receipt: options.receipt_first,
+            next_invoice: options.invoice_first,
+            next_journal: options.journal_first,
             drawn: 0,
             options,
         }
@@ -108,34 +114,6 @@ impl Epicor {
         rows::guid(&format!("{what}/{}/{now_ms}", self.drawn))
     }
 
-    /// Who calls. 401 has no JSON: it comes from the web server, not from the application.
-    fn logon(&self, call: &Call, service: &str, moment: Moment) -> Result<String, Reply> {
-        let refused = || {
-            Reply::html(401, "401 - Unauthorized", "Access is denied.")
-                .with("www-authenticate", "Basic realm=\"Epicor\"")
-        };
-        let user = match (call.basic(), call.bearer()) {
-            (Some((user, password)), _) => {
-                let known = self.options.users.iter().find(|(name, _)| name.eq_ignore_ascii_case(&user));
-                known.filter(|(_, known)| **known == password).map(|(name, _)| name.clone())
-            }
-            (None, Some(token)) => {
-                let issued = self.tokens.get(token).is_some_and(|until| *until > moment.now_ms);
-                (issued || self.options.tokens.contains(token)).then(|| "token".to_owned())
-            }
-            (None, None) => None,
-        };
-        let user = user.ok_or_else(refused)?;
-        if call.path.contains("/api/v2/") {
-            let key = call.header("x-api-key").or_else(|| call.query("api-key"));
-            let scope = key.and_then(|key| self.options.api_keys.get(key)).ok_or_else(refused)?;
-            if !scope.is_empty() && !scope.iter().any(|allowed| allowed == service) {
-                return Err(Error::forbidden().reply());
-            }
-        }
-        Ok(user)
-    }
-
     fn request<'a>(&self, call: &'a Call, moment: Moment) -> Result<Request<'a>, Reply> {
         let not_found = || Error::not_found(&format!("{} was not found.", call.path)).reply();
         let prefix = format!("/{}/api/", self.options.instance);
@@ -143,27 +121,36 @@ impl Epicor {
             .path
             .strip_prefix(&prefix)
             .ok_or_else(|| Reply::html(404, "404 - Not Found", "There is no such page."))?;
-        let (company, rest) = match rest.strip_prefix("v2/odata/") {
-            Some(rest) => rest
-                .split_once('/')
-                .map(|(company, rest)| (company.to_owned(), rest))
-                .ok_or_else(not_found)?,
-            None => {
-                let settings =
-                    call.header("callsettings").and_then(|text| serde_json::from_str::<Value>(text).ok());
-                let company = settings.as_ref().and_then(|settings| settings.get("Company")?.as_str());
-                let company =
-                    company.or(self.options.companies.first().map(String::as_str)).unwrap_or_default();
-                (company.to_owned(), rest.strip_prefix("v1/").ok_or_else(not_found)?)
-            }
+        let split = |rest: &str| rest.split_once('/').map(|(one, rest)| (one.to_owned(), rest.to_owned()));
+        let (company, rest) = if let Some(rest) = rest.strip_prefix("v2/odata/") {
+            split(rest).ok_or_else(not_found)?
+        } else if let Some(rest) = rest.strip_prefix("v2/efx/") {
+            let (company, rest) = split(rest).ok_or_else(not_found)?;
+            (company, format!("{}/{rest}", baq::LIBRARIES))
+        } else {
+            let rest = rest.strip_prefix("v1/").ok_or_else(not_found)?;
+            let settings =
+                call.header("callsettings").and_then(|text| serde_json::from_str::<Value>(text).ok());
+            let company = settings.as_ref().and_then(|settings| settings.get("Company")?.as_str());
+            let company = company
+                .ok_or_else(|| Error::business("CallSettings must name the company of the call.").reply())?;
+            (company.to_owned(), rest.to_owned())
         };
-        let (service, rest) = rest.split_once('/').unwrap_or((rest, ""));
-        let user = self.logon(call, service, moment)?;
+        let (service, rest) = rest.split_once('/').unwrap_or((rest.as_str(), ""));
+        // The token service gives what others log in with.
+        let user = if service == access::TOKEN_SERVICE {
+            self.key(call, service)?;
+            String::new()
+        } else {
+            self.logon(call, service, moment)?
+        };
         if !self.options.companies.contains(&company) {
             return Err(Error::business(&format!("Company {company} is not valid.")).reply());
         }
         let decoded = percent_decoded(rest);
-        let (name, key, child) = split_key(&decoded).ok_or_else(not_found)?;
+        let whole_name = [baq::QUERIES, baq::LIBRARIES].contains(&service);
+        let (name, key, child) =
+            if whole_name { (decoded, None, None) } else { split_key(&decoded).ok_or_else(not_found)? };
         let body = if call.body.is_empty() {
             Value::Null
         } else {
@@ -172,70 +159,18 @@ impl Epicor {
         Ok(Request { call, moment, user, company, service: service.to_owned(), name, key, child, body })
     }
 
-    /// A licence, and the session when the call names one.
-    fn licence(&mut self, call: &Call, moment: Moment) -> Result<(), Reply> {
-        if let Some(info) = call.header("sessioninfo") {
-            let info = serde_json::from_str::<Value>(info).ok();
-            let id = info.as_ref().and_then(|info| info.get("SessionID")?.as_str()).unwrap_or_default();
-            let idle_ms = self.options.session_ms;
-            match self.sessions.get_mut(id) {
-                Some(used) if *used + idle_ms > moment.now_ms => *used = moment.now_ms,
-                _ => return Err(Error::session().reply()),
-            }
-        } else if self.options.licences > 0 && call.in_flight > self.options.licences {
-            return Err(Error::licences().reply());
-        }
-        Ok(())
-    }
-
-    fn token(&mut self, call: &Call, moment: Moment) -> Reply {
-        let known = call.header("username").zip(call.header("password"));
-        let known =
-            known.is_some_and(|(user, password)| self.options.users.get(user).is_some_and(|p| p == password));
-        if !known || call.method != Method::POST {
-            return Reply::html(401, "401 - Unauthorized", "Access is denied.");
-        }
-        self.tokens.retain(|_, until| *until > moment.now_ms);
-        let token = self.guid("token", moment.now_ms);
-        if self.tokens.len() < TOKENS_MAX {
-            self.tokens.insert(token.clone(), moment.now_ms + TOKEN_MS);
-        }
-        Reply::json(200, &json!({"AccessToken": token, "ExpiresIn": TOKEN_MS / 1_000, "TokenType": "Bearer"}))
-    }
-
-    fn session(&mut self, request: &Request<'_>) -> Result<Outcome, Error> {
-        let now_ms = request.moment.now_ms;
-        match request.name.as_str() {
-            "Login" => {
-                let idle_ms = self.options.session_ms;
-                self.sessions.retain(|_, used| *used + idle_ms > now_ms);
-                if self.sessions.len() >= SESSIONS_MAX {
-                    return Err(Error::business("Maximum number of sessions exceeded."));
-                }
-                let id = self.guid("session", now_ms);
-                self.sessions.insert(id.clone(), now_ms);
-                Ok(Reply::json(200, &json!({"returnObj": id})).into())
-            }
-            "Logout" => {
-                let info = request
-                    .call
-                    .header("sessioninfo")
-                    .and_then(|text| serde_json::from_str::<Value>(text).ok());
-                if let Some(id) = info.as_ref().and_then(|info| info.get("SessionID")?.as_str()) {
-                    self.sessions.remove(id);
-                }
-                Ok(Reply::json(200, &json!({})).into())
-            }
-            _ => Err(Error::not_found("There is no such method.")),
-        }
-    }
-
     fn serve(&mut self, request: &Request<'_>) -> Result<Outcome, Error> {
         if request.service == "Ice.LIB.SessionModSvc" || request.service == "Ice.BO.SessionModSvc" {
             return self.session(request);
         }
-        if request.service == "Erp.PROC.CashRecPostSvc" {
-            return self.cash_post_method(request);
+        match request.service.as_str() {
+            access::TOKEN_SERVICE => return self.token_method(request),
+            baq::QUERIES => return self.baq(request),
+            baq::LIBRARIES => return self.library(request),
+            "Erp.PROC.CashRecPostSvc" => return self.cash_post_method(request),
+            "Erp.PROC.ARInvoicePostSvc" => return self.invoice_post_method(request),
+            "Erp.BO.ReverseCashReceiptSvc" => return self.reversal_method(request),
+            _ => {}
         }
         let Some(set) = schema::set(&request.service, &request.name) else {
             return match request.service.as_str() {
@@ -243,6 +178,10 @@ impl Epicor {
                 "Erp.BO.SalesOrderSvc" => self.order_method(request),
                 "Erp.BO.CashGrpSvc" => self.group_method(request),
                 "Erp.BO.CashRecSvc" => self.receipt_method(request),
+                "Erp.BO.InvcGrpSvc" => self.invoice_group_method(request),
+                "Erp.BO.ARInvoiceSvc" => self.invoice_method(request),
+                "Erp.BO.GLJrnGrpSvc" => self.journal_group_method(request),
+                "Erp.BO.GLJournalEntrySvc" => self.journal_method(request),
                 service if schema::is_service(service) => {
                     Err(Error::not_found(&format!("{} was not found.", request.name)))
                 }
@@ -270,6 +209,11 @@ impl Epicor {
             "CashGrp" => self.group_create(request, row)?,
             "CashHead" => self.receipt_create(request, row)?,
             "CashDtl" => self.allocation_create(request, row)?,
+            "InvcGrp" | "GLJrnGrp" => self.plain_group_create(request, set.table, row)?,
+            "InvcHead" => self.memo_create(request, row)?,
+            "InvcDtl" => self.memo_line_create(request, row)?,
+            "GLJrnHed" => self.journal_create(request, row)?,
+            "GLJrnDtlMnl" => self.journal_line_create(request, row)?,
             _ => return Err(Error::method_not_allowed()),
         };
         let mut answer = rows::shown(&row, request.moment.seen_ms);
@@ -294,6 +238,7 @@ impl Epicor {
 
     fn delete(&mut self, request: &Request<'_>, set: &schema::Set, key: &[String]) -> Result<Outcome, Error> {
         let drafts = match set.table {
+            "Customer" => self.customer_delete(request, key)?,
             "CashHead" => self.receipt_delete(request, key)?,
             _ => return Err(Error::business("The record cannot be deleted.")),
         };
@@ -346,14 +291,20 @@ impl StandIn for Epicor {
     fn operation(&self, call: &Call) -> String {
         let rest =
             call.path.split("/odata/").nth(1).and_then(|rest| rest.split_once('/')).map(|(_, rest)| rest);
-        let rest = rest.or_else(|| call.path.split("/api/v1/").nth(1)).unwrap_or(&call.path);
+        let rest = rest.or_else(|| call.path.split("/api/v1/").nth(1));
+        let rest = rest.or_else(|| call.path.split("/api/v2/").nth(1)).unwrap_or(&call.path);
         let name = rest.split('(').next().unwrap_or(rest);
         format!("{} {name}", call.method)
     }
 
     fn answer(&mut self, call: &Call, moment: Moment) -> Outcome {
+        // What is committed from here on is news; before, it was the ledger being read again.
+        self.bpm.open();
         if call.path == format!("/{}/TokenResource.svc", self.options.instance) {
             return self.token(call, moment).into();
+        }
+        if call.path.starts_with(desk::PATH) {
+            return self.at_the_desk(call, moment);
         }
         let request = match self.request(call, moment) {
             Ok(request) => request,
@@ -370,12 +321,17 @@ impl StandIn for Epicor {
         match entry.kind.as_str() {
             "customer" => self.next_customer = self.next_customer.max(number(Some(&entry.number))),
             "sales-order" => self.next_order = self.next_order.max(number(Some(&entry.number))),
-            "cash-receipt" => {
+            "cash-receipt" | "cash-receipt-reversal" => {
                 self.next_receipt = self.next_receipt.max(number(entry.number.rsplit('/').next()))
             }
+            "ar-invoice" | "credit-memo" => {
+                self.next_invoice = self.next_invoice.max(number(Some(&entry.number)))
+            }
+            "gl-journal" => self.next_journal = self.next_journal.max(number(Some(&entry.number))),
             _ => {}
         }
         self.tables.apply(entry);
+        self.bpm.committed(entry);
     }
 
     fn refusal(&self, call: &Call, refusal: Refusal) -> Reply {

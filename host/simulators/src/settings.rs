@@ -13,7 +13,7 @@ mod epicor;
 mod sage;
 mod sap;
 
-pub use epicor::{EpicorCustomer, EpicorOptions, EpicorPart};
+pub use epicor::{EpicorBaq, EpicorBpm, EpicorCustomer, EpicorOptions, EpicorPart};
 pub use sage::{SageCustomer, SageOptions};
 pub use sap::{CompanyCode, GlAccount, SapCustomer, SapOptions, SapUser, UnitOfWork};
 

@@ -122,10 +122,10 @@ impl Access {
             StatusCode::GONE if self.sessions => {
                 let mut state = self.state.lock().await;
                 let used = used.get(SESSION_INFO);
-                if state.session.as_ref().map(|session| &session.info) == used {
-                    if let Some(session) = state.session.take() {
-                        session.forget();
-                    }
+                if state.session.as_ref().map(|session| &session.info) == used
+                    && let Some(session) = state.session.take()
+                {
+                    session.forget();
                 }
                 true
             }

@@ -321,14 +321,11 @@ fn allocations(head: &mut Map<String, Value>) -> Result<Vec<Map<String, Value>>,
     match head.remove("CashDtls") {
         None => Ok(Vec::new()),
         Some(Value::Array(rows)) if rows.len() <= ALLOCATIONS_MAX => {
-            let line = |row: Value| match row {
-                Value::Object(line)
-                    if is_positive(line.get("InvoiceNum"))
-                        && line.get("DocTranAmt").is_some_and(Value::is_number) =>
-                {
-                    Ok(line)
-                }
-                _ => Err(wrong()),
+            let line = |row: Value| {
+                let Value::Object(line) = row else { return Err(wrong()) };
+                let whole_row = is_positive(line.get("InvoiceNum"))
+                    && line.get("DocTranAmt").is_some_and(Value::is_number);
+                if whole_row { Ok(line) } else { Err(wrong()) }
             };
             rows.into_iter().map(line).collect()
         }

@@ -10,6 +10,7 @@
 
 mod conformance;
 mod epicor;
+mod epicor_world;
 mod json_http;
 mod outbound;
 mod sage_pro;

@@ -182,7 +182,8 @@ impl Epicor {
             row.insert("DocTranAmt".to_owned(), base);
         }
         let amount = decimal(row, "DocTranAmt");
-        if amount <= Decimal::ZERO {
+        let gives_back = self.options.negative_receipts && kind != "PayInv" && amount.is_sign_negative();
+        if amount.is_zero() || (amount.is_sign_negative() && !gives_back) {
             return Err(Error::business("Receipt amount must be greater than zero."));
         }
         let own = text(row, "CurrencyCode").to_owned();

@@ -58,6 +58,7 @@ impl Epicor {
         let number = self.next_customer;
         self.next_customer += 1;
         row.insert("CustNum".to_owned(), json!(number));
+        row.insert("ChangedBy".to_owned(), json!(request.user));
         row.insert("SysRowID".to_owned(), json!(""));
         self.stamp("Customer", &mut row, request, 0);
         let key = text(&row, "CustID").to_owned();
@@ -75,7 +76,28 @@ impl Epicor {
         self.customer_write(request, &stored, row)
     }
 
-    fn customer_write(&self, request: &Request<'_>, stored: &Row, mut row: Row) -> Result<Vec<Draft>, Error> {
+    /// A customer that documents name stays.
+    pub(crate) fn customer_delete(&self, request: &Request<'_>, key: &[String]) -> Result<Vec<Draft>, Error> {
+        let (stored, mut row) = self.patched(request, "Customer", key, &Row::new())?;
+        let number = whole(&stored, "CustNum");
+        for table in ["OrderHed", "CashHead", "InvcHead"] {
+            let mut rows = self.tables.find(table, None, request.moment.now_ms);
+            if rows.any(|row| text(row, "Company") == request.company && whole(row, "CustNum") == number) {
+                return Err(Error::business("The customer has transactions: it cannot be deleted."));
+            }
+        }
+        row.insert("ChangedBy".to_owned(), json!(request.user));
+        let key = text(&stored, "CustID").to_owned();
+        let writes = vec![rows::removed("Customer", &row)];
+        Ok(vec![draft(request, "customer-deletion", number.to_string(), &key, writes)])
+    }
+
+    pub(crate) fn customer_write(
+        &self,
+        request: &Request<'_>,
+        stored: &Row,
+        mut row: Row,
+    ) -> Result<Vec<Draft>, Error> {
         self.customer_check(&row)?;
         let other = self.tables.one(
             "Customer",
@@ -86,6 +108,7 @@ impl Epicor {
         if other.is_some_and(|other| whole(other, "CustNum") != whole(&row, "CustNum")) {
             return Err(Error::duplicate(self.options.duplicate_status, "Another customer has this CustID."));
         }
+        row.insert("ChangedBy".to_owned(), json!(request.user));
         self.stamp("Customer", &mut row, request, 0);
         let (number, key) = (whole(stored, "CustNum").to_string(), text(&row, "CustID").to_owned());
         Ok(vec![draft(request, "customer-update", number, &key, vec![written("Customer", &row)])])

@@ -146,3 +146,10 @@ pub(crate) fn draft(
 ) -> Draft {
     Draft::new(kind, number, key, request.call).document(json!({"rows": rows}))
 }
+
+/// The row of a table that drafts write.
+pub(crate) fn changed_row(drafts: &[Draft], table: &str) -> Option<Row> {
+    let writes = drafts.iter().filter_map(|draft| draft.document.get("rows")?.as_array()).flatten();
+    let mut rows = writes.filter(|write| write.get("table").and_then(Value::as_str) == Some(table));
+    rows.next()?.get("row")?.as_object().cloned()
+}

@@ -103,7 +103,7 @@ impl Epicor {
         row.insert("OrderLine".to_owned(), json!(line));
         let part = json!(text(&row, "PartNum"));
         match self.tables.one("Part", &request.company, ("PartNum", &part), request.moment.now_ms) {
-            Some(part) if flag(part, "Inactive") => {
+            Some(part) if flag(part, "InActive") => {
                 return Err(Error::business(&format!("Part {} is inactive.", text(part, "PartNum"))));
             }
             Some(part) => {

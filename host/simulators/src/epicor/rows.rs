@@ -131,7 +131,7 @@ impl Tables {
             for (number, part) in &options.parts {
                 let fields = json!({
                     "PartNum": number, "PartDescription": part.description, "IUM": part.unit, "SalesUM": part.unit,
-                    "Inactive": part.inactive,
+                    "InActive": part.inactive,
                 });
                 tables.put("Part", row("Part", company, fields));
             }
@@ -140,9 +140,13 @@ impl Tables {
                 let fields = json!({
                     "InvoiceNum": invoice, "CustNum": customer, "CurrencyCode": currency, "Posted": true,
                     "InvoiceType": "Shp", "OpenInvoice": !balance.is_zero(), "InvoiceBal": number(balance),
-                    "DocInvoiceBal": number(balance),
+                    "DocInvoiceBal": number(balance), "InvoiceAmt": number(balance), "DocInvoiceAmt": number(balance),
                 });
                 tables.put("InvcHead", row("InvcHead", company, fields));
+            }
+            for (code, (kind, description)) in &options.reasons {
+                let fields = json!({"ReasonType": kind, "ReasonCode": code, "Description": description});
+                tables.put("Reason", row("Reason", company, fields));
             }
         }
         tables

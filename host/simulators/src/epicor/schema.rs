@@ -32,6 +32,12 @@ const SETS: &[Set] = &[
     Set { service: "Erp.BO.CashRecSvc", name: "CashDtls", table: "CashDtl", heavy: false },
     Set { service: "Erp.BO.PartSvc", name: "Parts", table: "Part", heavy: true },
     Set { service: "Erp.BO.ARInvoiceSvc", name: "ARInvoices", table: "InvcHead", heavy: true },
+    Set { service: "Erp.BO.ARInvoiceSvc", name: "InvcDtls", table: "InvcDtl", heavy: false },
+    Set { service: "Erp.BO.InvcGrpSvc", name: "InvcGrps", table: "InvcGrp", heavy: false },
+    Set { service: "Erp.BO.ReasonSvc", name: "Reasons", table: "Reason", heavy: false },
+    Set { service: "Erp.BO.GLJrnGrpSvc", name: "GLJrnGrps", table: "GLJrnGrp", heavy: false },
+    Set { service: "Erp.BO.GLJournalEntrySvc", name: "GLJournalEntries", table: "GLJrnHed", heavy: false },
+    Set { service: "Erp.BO.GLJournalEntrySvc", name: "GLJrnDtlMnls", table: "GLJrnDtlMnl", heavy: false },
 ];
 
 /// The set of a service, by its exact name.
@@ -50,6 +56,8 @@ pub(crate) fn child(table: &str, name: &str) -> Option<&'static str> {
         ("OrderHed", "OrderDtls") => Some("OrderDtl"),
         ("OrderHed" | "OrderDtl", "OrderRels") => Some("OrderRel"),
         ("CashHead", "CashDtls") => Some("CashDtl"),
+        ("InvcHead", "InvcDtls") => Some("InvcDtl"),
+        ("GLJrnHed", "GLJrnDtlMnls") => Some("GLJrnDtlMnl"),
         _ => None,
     }
 }
@@ -65,6 +73,11 @@ pub(crate) fn keys(table: &str) -> &'static [&'static str] {
         "CashHead" => &["GroupID", "HeadNum"],
         "CashDtl" => &["GroupID", "HeadNum", "InvoiceNum", "InvoiceRef"],
         "Part" => &["PartNum"],
+        "InvcDtl" => &["InvoiceNum", "InvoiceLine"],
+        "InvcGrp" | "GLJrnGrp" => &["GroupID"],
+        "Reason" => &["ReasonType", "ReasonCode"],
+        "GLJrnHed" => &["BookID", "FiscalYear", "JournalCode", "JournalNum"],
+        "GLJrnDtlMnl" => &["BookID", "FiscalYear", "JournalCode", "JournalNum", "JournalLine"],
         _ => &["InvoiceNum"],
     }
 }
@@ -79,7 +92,13 @@ pub(crate) fn indexed(table: &str) -> &'static [&'static str] {
         "CashHead" => &["CheckRef", "GroupID", "HeadNum", "OrderNum", "ExternalID"],
         "CashDtl" => &["HeadNum", "GroupID"],
         "Part" => &["PartNum"],
-        _ => &["InvoiceNum", "OrderNum"],
+        "InvcDtl" => &["InvoiceNum"],
+        "InvcGrp" => &["GroupID"],
+        "Reason" => &["ReasonCode"],
+        "GLJrnGrp" => &["GroupID"],
+        "GLJrnHed" => &["GroupID", "CommentText", "Description", "JournalNum"],
+        "GLJrnDtlMnl" => &["JournalNum"],
+        _ => &["InvoiceNum", "OrderNum", "ExternalID", "GroupID"],
     }
 }
 
@@ -103,6 +122,12 @@ pub(crate) fn columns(table: &str) -> &'static [(&'static str, Column)] {
         "CashHead" => CASH_HEAD,
         "CashDtl" => CASH_DTL,
         "Part" => PART,
+        "InvcDtl" => INVC_DTL,
+        "InvcGrp" => INVC_GRP,
+        "Reason" => REASON,
+        "GLJrnGrp" => GL_JRN_GRP,
+        "GLJrnHed" => GL_JRN_HED,
+        "GLJrnDtlMnl" => GL_JRN_DTL_MNL,
         _ => INVC_HEAD,
     }
 }
@@ -141,6 +166,7 @@ const CUSTOMER: &[(&str, Column)] = &[
     ("Inactive", Flag),
     ("CheckDuplicatePO", Flag),
     ("ExternalCRMCustomerID", Text(50)),
+    ("ChangedBy", Text(75)),
 ];
 
 const ORDER_HED: &[(&str, Column)] = &[
@@ -256,6 +282,8 @@ const CASH_HEAD: &[(&str, Column)] = &[
     ("Posted", Flag),
     ("GLPosted", Flag),
     ("CreditMemoNum", Whole),
+    ("Reversed", Flag),
+    ("ReversedReason", Text(1_000)),
 ];
 
 const CASH_DTL: &[(&str, Column)] = &[
@@ -275,19 +303,82 @@ const PART: &[(&str, Column)] = &[
     ("PartDescription", Text(1_000)),
     ("IUM", Text(6)),
     ("SalesUM", Text(6)),
-    ("Inactive", Flag),
+    ("InActive", Flag),
 ];
 
 const INVC_HEAD: &[(&str, Column)] = &[
     ("InvoiceNum", Whole),
     ("InvoiceType", Text(3)),
+    ("InvoiceSuffix", Text(2)),
     ("CreditMemo", Flag),
+    ("GroupID", Text(9)),
     ("CustNum", Whole),
     ("OrderNum", Whole),
+    ("InvoiceRef", Whole),
     ("PONum", Text(50)),
+    ("ExternalID", Text(50)),
+    ("InvoiceDate", Date),
+    ("DueDate", Date),
+    ("ApplyDate", Date),
+    ("TermsCode", Text(4)),
     ("CurrencyCode", Text(4)),
     ("Posted", Flag),
     ("OpenInvoice", Flag),
+    ("InvoiceAmt", Decimal),
+    ("DocInvoiceAmt", Decimal),
     ("InvoiceBal", Decimal),
     ("DocInvoiceBal", Decimal),
+];
+
+const INVC_DTL: &[(&str, Column)] = &[
+    ("InvoiceNum", Whole),
+    ("InvoiceLine", Whole),
+    ("PartNum", Text(50)),
+    ("LineDesc", Text(1_000)),
+    ("ReasonCode", Text(8)),
+    ("SellingShipQty", Decimal),
+    ("UnitPrice", Decimal),
+    ("DocUnitPrice", Decimal),
+    ("ExtPrice", Decimal),
+    ("DocExtPrice", Decimal),
+];
+
+const INVC_GRP: &[(&str, Column)] =
+    &[("GroupID", Text(9)), ("ActiveUserID", Text(75)), ("CreatedBy", Text(75))];
+
+const REASON: &[(&str, Column)] =
+    &[("ReasonType", Text(1)), ("ReasonCode", Text(8)), ("Description", Text(30))];
+
+const GL_JRN_GRP: &[(&str, Column)] =
+    &[("GroupID", Text(9)), ("BookID", Text(12)), ("ActiveUserID", Text(75)), ("CreatedBy", Text(75))];
+
+const GL_JRN_HED: &[(&str, Column)] = &[
+    ("GroupID", Text(9)),
+    ("BookID", Text(12)),
+    ("FiscalYear", Whole),
+    ("FiscalPeriod", Whole),
+    ("JournalCode", Text(4)),
+    ("JournalNum", Whole),
+    ("JEDate", Date),
+    ("CurrencyCode", Text(4)),
+    ("Description", Text(50)),
+    ("CommentText", Text(1_000)),
+    ("Reverse", Flag),
+    ("ReverseDate", Date),
+    ("Posted", Flag),
+];
+
+const GL_JRN_DTL_MNL: &[(&str, Column)] = &[
+    ("GroupID", Text(9)),
+    ("BookID", Text(12)),
+    ("FiscalYear", Whole),
+    ("FiscalPeriod", Whole),
+    ("JournalCode", Text(4)),
+    ("JournalNum", Whole),
+    ("JournalLine", Whole),
+    ("GLAccount", Text(200)),
+    ("Description", Text(50)),
+    ("DebitAmount", Decimal),
+    ("CreditAmount", Decimal),
+    ("TransAmt", Decimal),
 ];

@@ -12,6 +12,7 @@
 )]
 
 mod epicor;
+mod epicor_flows;
 mod faults;
 mod harness;
 mod restart;
