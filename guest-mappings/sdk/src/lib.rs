@@ -10,6 +10,7 @@
 //! | to return what shall be done | [`contract::Plan`], [`contract::Delivery`], [`Check`] |
 //! | to read Stripe's objects | [`stripe`] |
 //! | Stripe's flows, and write an ERP's side only | [`flow`] |
+//! | an ERP's customers in Stripe | [`back`] |
 //! | exact amounts, splits, dates | [`money`], [`date`] |
 //! | the formats of an ERP | [`sap`], [`epicor`], [`sage_pro`], [`text`], [`short`] |
 //! | to test it with `cargo test` | [`testing`] |
@@ -47,6 +48,7 @@
 #![recursion_limit = "256"]
 
 pub mod ask;
+pub mod back;
 pub mod bindings;
 pub mod contract;
 mod cx;
