@@ -10,6 +10,7 @@
 //! | to return what shall be done | [`contract::Plan`], [`contract::Delivery`], [`Check`] |
 //! | to read Stripe's objects | [`stripe`] |
 //! | Stripe's flows, and write an ERP's side only | [`flow`] |
+//! | an ERP's customers in Stripe | [`back`] |
 //! | exact amounts, splits, dates | [`money`], [`date`] |
 //! | names and addresses in parts, rules and value maps of a tenant | [`person`], [`address`], [`choose`] |
 //! | the formats of an ERP | [`sap`], [`epicor`], [`sage_pro`], [`text`], [`short`] |
@@ -49,6 +50,7 @@
 
 pub mod address;
 pub mod ask;
+pub mod back;
 pub mod bindings;
 pub mod choose;
 pub mod contract;

@@ -78,16 +78,25 @@ impl<M: Mapping> Trial<M> {
     /// A mapping on an event of any system.
     #[must_use]
     pub fn new(system: &str, kind: &str, payload: &Value) -> Self {
+        let mut trial = Self::of_text(system, kind, "application/json", &payload.to_string());
+        trial.input.event.object_id =
+            payload.pointer("/data/object/id").and_then(Value::as_str).map(str::to_owned);
+        trial
+    }
+
+    /// A mapping on an event whose payload is not JSON.
+    #[must_use]
+    pub fn of_text(system: &str, kind: &str, media_type: &str, payload: &str) -> Self {
         let event = Event {
             id: "evt_01TRIAL".into(),
             source: "trial".into(),
             system: system.into(),
             kind: kind.into(),
-            object_id: payload.pointer("/data/object/id").and_then(Value::as_str).map(str::to_owned),
+            object_id: None,
             occurred_at: 1_795_217_400_000,
             received_at: 1_795_217_401_000,
-            media_type: "application/json".into(),
-            payload: payload.to_string(),
+            media_type: media_type.into(),
+            payload: payload.into(),
         };
         let input = Input {
             event,

@@ -94,7 +94,9 @@ impl Mapping for StripeToSagePro {
     }
 
     fn map(cx: &Cx<'_>) -> Result<Plan, Stop> {
-        flow::map(cx, &cx.settings::<Settings>()?)
+        let mut settings: Settings = cx.settings()?;
+        settings.flow.clearing_is(&settings.accounts.clearing);
+        flow::map(cx, &settings)
     }
 }
 

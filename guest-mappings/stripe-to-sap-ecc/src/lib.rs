@@ -34,12 +34,7 @@ mod refund;
 mod sale;
 mod settings;
 
-use portolan_sdk::{
-    date,
-    flow::{Erp, Sale},
-    prelude::*,
-    stripe::{self, Buyer, Charge, Lines},
-};
+use portolan_sdk::{flow, prelude::*};
 pub use settings::{
     Assignment, Blocks, CreditDocument, CreditMemoRequest, Credits, CustomerKind, CustomerMaster,
     DefaultCustomer, RefundDocument, Refunds, Settings,
@@ -47,8 +42,6 @@ pub use settings::{
 
 /// The module's name for the SAP system.
 const ERP: &str = "erp";
-/// The module's name for Stripe's API.
-const STRIPE: &str = "stripe";
 /// Stripe product to SAP material.
 const MATERIALS: &str = "materials";
 /// Stripe customer to SAP customer.
@@ -77,69 +70,21 @@ pub struct StripeToSapEcc;
 
 impl Mapping for StripeToSapEcc {
     fn describe() -> Description {
-        Description::new(
+        let description = Description::new(
             "stripe-to-sap-ecc",
             env!("CARGO_PKG_VERSION"),
-            "A captured Stripe charge becomes a sales order and its payment in SAP ECC.",
+            "What happens at Stripe becomes customers, sales orders and accounting documents in SAP ECC.",
         )
-        .serves("stripe", "charge.succeeded")
         .connection(ERP, "sap-ecc", OPERATIONS)
-        .connection(
-            STRIPE,
-            "stripe",
-            &["checkout-session.by-payment-intent", "invoice.get", "invoice.by-payment-intent"],
-        )
-        .table(
-            MATERIALS,
-            "Stripe product (prod_…, or what metadata say; \"shipping\" for shipping) to SAP material",
-        )
-        .table(CUSTOMERS, "Stripe customer (cus_…) to SAP customer number")
-        .settings_schema(include_str!("../settings.schema.json"))
+        .settings_schema(include_str!("../settings.schema.json"));
+        flow::describe::<Settings>(description)
     }
 
     fn map(cx: &Cx<'_>) -> Result<Plan, Stop> {
-        let settings: Settings = cx.settings()?;
-        let charge: Charge = stripe::object(cx)?;
-        let captured = charge.captured()?;
-        let day = date::in_zone(charge.created, &settings.time_zone).at("/data/object/created")?;
-        let buyer = Buyer::of(&charge, None);
-
-        let (_, answers) =
-            cx.all((customer::questions(&buyer), Lines::ask(&charge, STRIPE, &settings.line_sources)))?;
-        let lines = Lines::of(&charge, answers, &settings.line_sources)?;
-        let reduced = lines.reduced;
-        let rows = cx.all(lines.row_questions(MATERIALS))?;
-        let lines = lines.with_rows(rows);
-        let sale = Sale {
-            captured,
-            day,
-            buyer,
-            customer: None,
-            lines,
-            order: None,
-            invoice: None,
-            subscription: None,
-            charge,
-        };
-        let documents = settings.sale(cx, &sale)?;
-        let plan = documents.deliveries.into_iter().fold(Plan::new(), Plan::deliver);
-        let plan = documents
-            .references
-            .into_iter()
-            .fold(plan, |plan, [kind, id, system, known]| plan.remember(kind, id, system, known));
-        Ok(if reduced { tell_reduced(plan, &sale) } else { plan })
+        let mut settings: Settings = cx.settings()?;
+        settings.flow.clearing_is(&settings.clearing_account);
+        flow::map(cx, &settings)
     }
-}
-
-fn tell_reduced(plan: Plan, sale: &Sale) -> Plan {
-    let detail =
-        json!({"charge": sale.charge.id, "authorized": sale.charge.amount, "captured": sale.captured.minor});
-    plan.alert(
-        Severity::Info,
-        "partial-capture",
-        "The lines of a partly captured charge were reduced",
-        &detail,
-    )
 }
 
 portolan_sdk::mapping!(StripeToSapEcc);

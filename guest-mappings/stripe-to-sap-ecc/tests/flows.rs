@@ -55,8 +55,13 @@ impl World {
             media_type: "application/json".into(),
             payload: "{}".into(),
         };
-        let mut input =
-            Input { event, environment: Environment::Sandbox, settings: "{}".into(), facts: Vec::new() };
+        let mut input = Input {
+            event,
+            environment: Environment::Sandbox,
+            attempt: 1,
+            settings: "{}".into(),
+            facts: Vec::new(),
+        };
         for _ in 0..8 {
             match call(&Cx::new(&input)) {
                 Err(Stop::Need(needs)) => {
