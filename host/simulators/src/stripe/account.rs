@@ -24,11 +24,11 @@ impl Stripe {
             return;
         };
         let month = Month::play(settings);
-        for object in &month.objects {
-            self.objects.put(object.clone(), 0);
+        for object in month.objects {
+            self.objects.put(object, 0);
         }
-        for event in &month.events {
-            self.events.put(event);
+        for event in month.events {
+            self.events.take(event);
         }
         self.month = Some(month.settings);
     }
