@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `objects`, `lists`, `search` | what there is, paged and filtered |
+//! | `account` | what is taken in, and who is told |
 //! | `events`, `old_shapes` | what was told, in the shapes of two generations of the API |
 //! | `changes`, `writes`, `webhooks` | what calls change, and the events that this raises |
 //! | `sending`, `post` | webhooks on their way: out of order, twice, not at all |
@@ -24,8 +25,9 @@ use sha2::{Digest, Sha256};
 use crate::ledger::Entry;
 use crate::settings::StripeOptions;
 use crate::stand_in::{Call, Draft, Moment, Outcome, Refusal, Reply, StandIn};
-use crate::story::month::{Month, MonthSettings};
+use crate::story::month::MonthSettings;
 
+mod account;
 mod changes;
 mod errors;
 mod events;
@@ -44,7 +46,6 @@ use events::Events;
 use objects::Objects;
 pub(crate) use objects::characters;
 use sending::Sending;
-use webhooks::Receiver;
 
 /// Idempotency keys that are remembered; beyond, the oldest half is forgotten.
 const KEYS_MAX: usize = 200_000;
@@ -274,59 +275,6 @@ impl Stripe {
 fn put(object: &mut Value, name: &str, value: Value) {
     if let Some(fields) = object.as_object_mut() {
         fields.insert(name.to_owned(), value);
-    }
-}
-
-impl Stripe {
-    /// Takes an object as it now stands.
-    fn take(&mut self, object: &Value, visible_at_ms: u64) {
-        match object.get("object").and_then(Value::as_str) {
-            Some("event") => self.events.put(object),
-            _ => self.objects.put(object.clone(), visible_at_ms),
-        }
-    }
-
-    /// Plays a month and takes all that was there and was told. The ledger holds its settings only: the same settings
-    /// give the same month.
-    fn take_month(&mut self, settings: &Value) {
-        let Ok(settings) = serde_json::from_value::<MonthSettings>(settings.clone()) else {
-            tracing::error!("the ledger holds a month that cannot be played");
-            return;
-        };
-        let month = Month::play(settings);
-        for object in &month.objects {
-            self.objects.put(object.clone(), 0);
-        }
-        for event in &month.events {
-            self.events.put(event);
-        }
-        self.month = Some(month.settings);
-    }
-
-    /// Everybody who wants events: registered webhook endpoints, and who asked for the month.
-    pub(crate) fn receivers(&self) -> Vec<Receiver> {
-        let registered = self.objects.candidates("webhook_endpoint", None).filter_map(Receiver::of);
-        registered.chain(self.sending.receiver()).collect()
-    }
-
-    /// The type of an event.
-    pub(crate) fn kind_of(&self, event_id: &str) -> Option<&str> {
-        self.events.kind(event_id)
-    }
-
-    /// All events that somebody wants, oldest first.
-    pub(crate) fn wanted_events(&self) -> Vec<String> {
-        let receivers = self.receivers();
-        let wanted = |kind: &str| receivers.iter().any(|receiver| receiver.wants(kind));
-        self.events.ids().filter(|(_, kind)| wanted(kind)).map(|(id, _)| id.to_owned()).collect()
-    }
-
-    /// The body of an event's webhook.
-    pub(crate) fn body(&self, event_id: &str, receiver: &Receiver) -> Option<String> {
-        if receiver.thin {
-            return self.events.thin(&Events::thin_id(event_id)?).map(|thin| thin.to_string());
-        }
-        self.events.get(event_id, receiver.api_version.as_deref()).map(|event| event.to_string())
     }
 }
 

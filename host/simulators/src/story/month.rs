@@ -36,7 +36,7 @@ pub const DAYS: u64 = 28;
 /// Seconds of a day.
 pub(crate) const DAY_S: u64 = 86_400;
 /// The most charges of one month.
-pub const CHARGES_MAX: usize = 50_000;
+pub const CHARGES_MAX: usize = 20_000;
 /// The version in which events are told before a webhook endpoint wants them otherwise.
 pub(crate) const API_VERSION: &str = "2026-07-29.dahlia";
 /// 2026-11-01 00:00 UTC: when the month begins if nothing else is said.
@@ -69,7 +69,20 @@ pub struct Month {
     /// balance transaction, and what objects had before API version 2025-03-31.basil.
     pub objects: Vec<Value>,
     /// Every event, oldest first, with the object as it was at its time.
-    pub events: Vec<Value>,
+    pub events: Vec<MonthEvent>,
+}
+
+/// An event of the month. Kept as text: thousands of them would not fit into memory otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonthEvent {
+    /// `evt_…`
+    pub id: String,
+    /// `charge.succeeded`
+    pub kind: String,
+    /// Unix seconds.
+    pub created: u64,
+    /// The event as JSON, `_simulator` inside its object.
+    pub text: String,
 }
 
 /// What is still to happen.
@@ -120,7 +133,7 @@ impl Month {
         }
         let World { objects, mut events, .. } = world;
         // A step tells several events within seconds; other steps may fall between them.
-        events.sort_by_key(|event| event.get("created").and_then(Value::as_u64));
+        events.sort_by_key(|event| event.created);
         Self { settings, objects: objects.into_values().collect(), events }
     }
 }

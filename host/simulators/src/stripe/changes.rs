@@ -248,7 +248,9 @@ impl Stripe {
             let draft = Draft::new("consequence", id(&other), id(&other), call);
             drafts.push(draft.document(json!({"object": other, "visible_at_ms": at})));
         }
-        let key = call.header("idempotency-key").map(str::to_owned);
+        // API v1 takes no key for DELETE.
+        let key =
+            call.header("idempotency-key").filter(|_| call.method == http::Method::POST).map(str::to_owned);
         let request = format!("req_{}", characters(&format!("request/{}", self.requests + 1), 14));
         for (kind, object, previous) in change.events {
             let event_id = self.new_id("evt_1", 23, moment);

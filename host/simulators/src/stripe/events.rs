@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::clock::iso_date;
 use crate::stand_in::Call;
+use crate::story::month::MonthEvent;
 use crate::stripe::errors::{Error, missing};
 use crate::stripe::lists::{Page, in_range};
 use crate::stripe::old_shapes;
@@ -17,20 +18,13 @@ const KEPT_MS: u64 = 30 * 86_400 * 1_000;
 /// Types by which a list may be filtered.
 const TYPES_MAX: usize = 20;
 
-struct Told {
-    id: String,
-    kind: String,
-    /// With `_simulator` inside `data.object`.
-    text: String,
-}
-
 /// By time, then by arrival.
 type Place = (u64, u64);
 
 /// All events.
 #[derive(Default)]
 pub(crate) struct Events {
-    told: BTreeMap<Place, Told>,
+    told: BTreeMap<Place, MonthEvent>,
     places: HashMap<String, Place>,
     arrivals: u64,
 }
@@ -39,21 +33,26 @@ impl Events {
     /// Adds an event; one that is there already stays as it is.
     pub(crate) fn put(&mut self, event: &Value) {
         let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let id = text("id");
-        if self.places.contains_key(&id) {
+        let created = event.get("created").and_then(Value::as_u64).unwrap_or_default();
+        self.take(MonthEvent { id: text("id"), kind: text("type"), created, text: event.to_string() });
+    }
+
+    /// As [`Self::put`], of an event that is text already.
+    pub(crate) fn take(&mut self, event: MonthEvent) {
+        if self.places.contains_key(&event.id) {
             return;
         }
         self.arrivals += 1;
-        let place = (event.get("created").and_then(Value::as_u64).unwrap_or_default(), self.arrivals);
-        self.places.insert(id.clone(), place);
-        self.told.insert(place, Told { id, kind: text("type"), text: event.to_string() });
+        let place = (event.created, self.arrivals);
+        self.places.insert(event.id.clone(), place);
+        self.told.insert(place, event);
     }
 
     pub(crate) fn count(&self) -> usize {
         self.told.len()
     }
 
-    fn told(&self, id: &str) -> Option<&Told> {
+    fn told(&self, id: &str) -> Option<&MonthEvent> {
         self.told.get(self.places.get(id)?)
     }
 
@@ -114,7 +113,7 @@ impl Events {
             return Err(Error::invalid("types", "Array too long. Expected at most 20 items."));
         }
         let kept = now_ms.saturating_sub(KEPT_MS) / 1_000;
-        let listed = |(place, told): &(&Place, &Told)| {
+        let listed = |(place, told): &(&Place, &MonthEvent)| {
             place.0 >= kept
                 && (kinds.is_empty() || kinds.contains(&told.kind.as_str()))
                 && ranges.iter().all(|(name, at)| in_range(name, place.0, *at))
@@ -124,9 +123,9 @@ impl Events {
             place.ok_or_else(|| missing("event", id, parameter))
         };
         let limit = page.limit();
-        let (rows, more): (Vec<&Told>, bool) = if let Some(id) = page.ending_before() {
+        let (rows, more): (Vec<&MonthEvent>, bool) = if let Some(id) = page.ending_before() {
             let newer = self.told.range(place(id, "ending_before")?..).skip(1).filter(listed);
-            let mut rows: Vec<&Told> = newer.take(limit + 1).map(|(_, told)| told).collect();
+            let mut rows: Vec<&MonthEvent> = newer.take(limit + 1).map(|(_, told)| told).collect();
             let more = rows.len() > limit;
             rows.truncate(limit);
             rows.reverse();
@@ -137,7 +136,7 @@ impl Events {
                 None => (u64::MAX, u64::MAX),
             };
             let older = self.told.range(..end).rev().filter(listed);
-            let mut rows: Vec<&Told> = older.take(limit + 1).map(|(_, told)| told).collect();
+            let mut rows: Vec<&MonthEvent> = older.take(limit + 1).map(|(_, told)| told).collect();
             let more = rows.len() > limit;
             rows.truncate(limit);
             (rows, more)
@@ -147,7 +146,7 @@ impl Events {
     }
 }
 
-fn shown(told: &Told, version: Option<&str>) -> Value {
+fn shown(told: &MonthEvent, version: Option<&str>) -> Value {
     let mut event: Value = serde_json::from_str(&told.text).unwrap_or_default();
     let version =
         version.map(str::to_owned).or_else(|| event.get("api_version")?.as_str().map(str::to_owned));

@@ -97,7 +97,16 @@ pub(crate) fn change(mut object: Value, parameters: &Value, changeable: Changeab
         };
         match value {
             Value::String(text) if text.is_empty() => {
-                fields.insert(name.clone(), if name == "metadata" { json!({}) } else { Value::Null });
+                let unset = match name.as_str() {
+                    "metadata" => json!({}),
+                    "preferred_locales" => json!([]),
+                    _ => Value::Null,
+                };
+                fields.insert(name.clone(), unset);
+            }
+            // `preferred_locales[0]=de`: an array, given as a whole.
+            Value::Object(parts) if name == "preferred_locales" => {
+                fields.insert(name.clone(), parts.values().cloned().collect());
             }
             Value::Object(parts) if *has_parts => {
                 merge(fields.entry(name.clone()).or_insert(Value::Null), parts)

@@ -128,7 +128,13 @@ async fn a_write_is_told_with_its_key_and_what_was_before() {
             .await
             .json();
     let customer = format!("/v1/customers/{}", made["id"].as_str().unwrap());
-    post(&stripe, &customer, "portolan-2", "name=Hopper&metadata[erp_id]=813&metadata[new]=1").await;
+    post(
+        &stripe,
+        &customer,
+        "portolan-2",
+        "name=Hopper&metadata[erp_id]=813&metadata[new]=1&preferred_locales[0]=de",
+    )
+    .await;
     // The same again changes nothing, and nothing is told of it.
     post(&stripe, &customer, "portolan-3", "name=Hopper").await;
     let events = stripe.get("/v1/events?limit=2").await.json()["data"].clone();
@@ -137,12 +143,15 @@ async fn a_write_is_told_with_its_key_and_what_was_before() {
         (&json!("customer.updated"), &json!("customer.created"))
     );
     assert_eq!(events[0]["request"]["idempotency_key"], "portolan-2");
-    let previous = json!({"name": "Grace", "metadata": {"erp_id": "812", "new": null}});
+    let previous =
+        json!({"name": "Grace", "metadata": {"erp_id": "812", "new": null}, "preferred_locales": []});
     assert_eq!(events[0]["data"]["previous_attributes"], previous);
     assert_eq!(events[0]["data"]["object"]["name"], "Hopper");
+    assert_eq!(events[0]["data"]["object"]["preferred_locales"], json!(["de"]));
     stripe.call("DELETE", &customer, &[], "").await;
     let events = stripe.get("/v1/events?limit=1").await.json();
     assert_eq!(events["data"][0]["type"], "customer.deleted");
+    assert!(events["data"][0]["request"]["idempotency_key"].is_null(), "Stripe takes no key for DELETE");
     let found = stripe.get("/v1/customers/search?query=metadata[%22erp_id%22]:%22813%22").await.json();
     assert_eq!(found["data"], json!([]));
 }

@@ -141,12 +141,15 @@ fn events(month: &Month, objects: &BTreeMap<&str, &Value>) {
     let mut ids = BTreeSet::new();
     let mut last = BTreeMap::new();
     let mut at = 0;
-    for event in &month.events {
+    for told in &month.events {
+        let event: Value = serde_json::from_str(&told.text).unwrap();
         let created = event["created"].as_u64().unwrap();
+        assert_eq!((told.id.as_str(), told.kind.as_str()), (text(&event, "id"), text(&event, "type")));
+        assert_eq!(told.created, created);
         assert!(created >= at, "events are in the order of their time");
         assert!((month.settings.start..end).contains(&created));
         at = created;
-        assert!(ids.insert(text(event, "id")), "event ids are unique");
+        assert!(ids.insert(told.id.as_str()), "event ids are unique");
         let object = &event["data"]["object"];
         assert!(objects.contains_key(text(object, "id")), "{event}");
         if let Some(previous) = event["data"].get("previous_attributes") {
@@ -154,17 +157,17 @@ fn events(month: &Month, objects: &BTreeMap<&str, &Value>) {
                 assert_ne!(&object[name], before, "{event}");
             }
         }
-        last.insert(text(object, "id"), object);
+        last.insert(text(object, "id").to_owned(), object.clone());
     }
     // Whoever heard everything knows how things stand.
     for charge in of(month, "charge") {
-        let heard = last[text(charge, "id")];
+        let heard = &last[text(charge, "id")];
         for field in ["amount_captured", "status", "captured"] {
             assert_eq!(heard[field], charge[field], "{field} of {charge}");
         }
     }
     for (id, object) in last.iter().filter(|(id, _)| id.starts_with("po_") || id.starts_with("re_")) {
-        assert_eq!(object["status"], objects[id]["status"], "{id}");
+        assert_eq!(object["status"], objects[id.as_str()]["status"], "{id}");
     }
 }
 
@@ -224,7 +227,7 @@ fn a_month_of_full_size_adds_up_and_has_everything_in_it() {
     check(&month);
     let charged = month.books().presented.values().map(|sums| sums.charges.count).sum::<u64>();
     assert!((1_700..2_300).contains(&charged), "{charged}");
-    let told: BTreeSet<&str> = month.events.iter().map(|event| text(event, "type")).collect();
+    let told: BTreeSet<&str> = month.events.iter().map(|event| event.kind.as_str()).collect();
     for kind in [
         "charge.captured",
         "charge.dispute.closed",

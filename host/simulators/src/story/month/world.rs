@@ -1,13 +1,15 @@
 //! The account while its month happens: objects as they stand, events as they were told, money not yet paid out,
 //! and the agenda of what is still to come.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::dice::Dice;
 use super::rates::{Rate, SETTLEMENT};
-use super::{API_VERSION, Act, DAY_S};
+use super::{API_VERSION, Act, DAY_S, MonthEvent};
 use crate::stripe::characters;
 
 /// Money of the balance that no payout has taken yet.
@@ -53,6 +55,28 @@ impl<'a> Movement<'a> {
     }
 }
 
+/// An event as it is written: the object is not copied for it.
+#[derive(Serialize)]
+struct Told<'a> {
+    id: &'a str,
+    object: &'a str,
+    api_version: &'a str,
+    created: u64,
+    data: Data<'a>,
+    livemode: bool,
+    pending_webhooks: u64,
+    request: Value,
+    #[serde(rename = "type")]
+    kind: &'a str,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    object: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_attributes: Option<Map<String, Value>>,
+}
+
 pub(super) struct World {
     pub(super) dice: Dice,
     pub(super) seed: u64,
@@ -60,7 +84,7 @@ pub(super) struct World {
     pub(super) end: u64,
     pub(super) now: u64,
     pub(super) objects: BTreeMap<String, Value>,
-    pub(super) events: Vec<Value>,
+    pub(super) events: Vec<MonthEvent>,
     pub(super) open: Vec<Open>,
     pub(super) customers: Vec<String>,
     /// Whether the month has had its failed payout.
@@ -166,19 +190,30 @@ impl World {
 
     /// As [`Self::tell`], with what was different before.
     pub(super) fn tell_change(&mut self, kind: &str, id: &str, previous: Map<String, Value>) {
-        let Some(mut object) = self.objects.get(id).cloned() else { return };
-        if let Some(fields) = object.as_object_mut().filter(|_| id.starts_with("cs_")) {
+        let (event, request) = (self.id("evt_1", 23), self.id("req_", 14));
+        let Some(object) = self.objects.get(id) else { return };
+        let mut shown = Cow::Borrowed(object);
+        if id.starts_with("cs_")
+            && let Some(fields) = shown.to_mut().as_object_mut()
+        {
             fields.remove("line_items");
         }
-        let mut data = Map::from_iter([("object".to_owned(), object)]);
-        if !previous.is_empty() {
-            data.insert("previous_attributes".to_owned(), Value::Object(previous));
-        }
-        let (event, request) = (self.id("evt_1", 23), self.id("req_", 14));
-        self.events.push(json!({
-            "id": event, "object": "event", "api_version": API_VERSION, "created": self.now, "data": data,
-            "livemode": false, "pending_webhooks": 1, "request": {"id": request, "idempotency_key": null}, "type": kind,
-        }));
+        let told = Told {
+            id: &event,
+            object: "event",
+            api_version: API_VERSION,
+            created: self.now,
+            data: Data {
+                object: &shown,
+                previous_attributes: Some(previous).filter(|fields| !fields.is_empty()),
+            },
+            livemode: false,
+            pending_webhooks: 1,
+            request: json!({"id": request, "idempotency_key": null}),
+            kind,
+        };
+        let text = serde_json::to_string(&told).unwrap_or_default();
+        self.events.push(MonthEvent { id: event, kind: kind.to_owned(), created: self.now, text });
     }
 
     /// Moves the balance.
