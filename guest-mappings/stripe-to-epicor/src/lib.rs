@@ -44,7 +44,7 @@ use portolan_sdk::{
     prelude::*,
     stripe::{self, Buyer, Charge, Customer, LineSource, Lines},
 };
-pub use settings::{CreditMemo, CustomerDefaults, DeletedCustomers, Journals, Refunds, Settings};
+pub use settings::{CreditMemo, CustomerDefaults, Journals, Refunds, Settings};
 
 /// The module's name for the Epicor system.
 const ERP: &str = "erp";

@@ -428,20 +428,6 @@ fn several_customers_with_one_e_mail_address_are_for_a_person() {
 }
 
 #[test]
-fn a_deleted_customer_stays_unless_the_settings_say_otherwise() {
-    let deleted = || {
-        trial::<Syncs>(&jenny(json!({"deleted": true})))
-            .reference("stripe.customer", "cus_jenny", json!({"epicor": "812"}))
-            .query("erp", "customer.get", json!({"CustNum": 812}), row(812))
-    };
-    assert!(deleted().run().plan().deliveries.is_empty());
-    let mut inactivating = settings();
-    inactivating["deleted_customers"] = json!("inactivate");
-    let ended = deleted().settings(inactivating).run();
-    assert_eq!(ended.body("customer"), json!({"CustNum": 812, "Inactive": true}));
-}
-
-#[test]
 fn an_order_is_held_and_released_under_the_blocks_own_name() {
     let posted = json!({"epicor.order": "5400"});
     let held = trial::<Blocks>(&json!({"set": true, "posted": posted})).run();
