@@ -428,6 +428,19 @@ fn several_customers_with_one_e_mail_address_are_for_a_person() {
 }
 
 #[test]
+fn where_our_own_customer_is_there_an_ambiguous_e_mail_address_does_not_matter() {
+    let made = trial::<Syncs>(&jenny(json!({}))).run().body("customer")["CustID"].clone();
+    let mut own = row(812);
+    own["CustID"] = made.clone();
+    let ended = trial::<Syncs>(&jenny(json!({})))
+        .refusal("erp", "customer.get", json!({"EMailAddress": "jenny@example.com"}), "several-documents")
+        .query("erp", "customer.get", json!({"CustID": made}), own)
+        .run();
+    assert!(ended.plan().deliveries.is_empty());
+    assert_eq!(ended.plan().references[0].id, "812");
+}
+
+#[test]
 fn an_order_is_held_and_released_under_the_blocks_own_name() {
     let posted = json!({"epicor.order": "5400"});
     let held = trial::<Blocks>(&json!({"set": true, "posted": posted})).run();
