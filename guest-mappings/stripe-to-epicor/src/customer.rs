@@ -118,12 +118,22 @@ pub(crate) fn of_buyer(
 ) -> Result<Resolved, Stop> {
     let mut identity = Identity::of(cx, settings, buyer)?;
     let email = buyer.email.as_deref().filter(|_| settings.match_email);
-    let mut found = cx.all(identity.question())?.flatten();
-    if let (Identity::Made(_), None, Some(email)) = (&identity, &found, email) {
-        found = cx.query(ERP, "customer.get", json!({"EMailAddress": email}))?;
-        if found.is_some() {
-            identity = Identity::Known;
-        }
+    let by_email = email.filter(|_| matches!(identity, Identity::Made(_)));
+    let by_email =
+        by_email.map(|email| ask::query::<CustomerRow>(ERP, "customer.get", json!({"EMailAddress": email})));
+    // Asked together, to be one round less.
+    let (mut found, known) = match cx.all((identity.question(), by_email)) {
+        Ok((found, known)) => (found.flatten(), known.flatten()),
+        // Several have the address: of no matter where the mapping's own CustID is there.
+        Err(Stop::Reject(why)) => match cx.all(identity.question())?.flatten() {
+            Some(found) => (Some(found), None),
+            None => return Err(Stop::Reject(why)),
+        },
+        Err(stop) => return Err(stop),
+    };
+    if let (None, Some(row)) = (&found, known) {
+        identity = Identity::Known;
+        found = Some(row);
     }
     resolve(&identity, found, buyer, settings, currency)
 }

@@ -12,7 +12,7 @@ use crate::ERP;
 
 /// Invoices of an order that are posted and open, oldest first.
 #[derive(Debug, Default, Deserialize)]
-struct OpenInvoices {
+pub(crate) struct OpenInvoices {
     #[serde(rename = "Invoices")]
     invoices: Vec<OpenInvoice>,
 }
@@ -40,10 +40,14 @@ pub(crate) fn of_order(order: u64) -> Question<InvoiceRow> {
     ask::query(ERP, "ar-invoice.find", json!({"OrderNum": order}))
 }
 
-/// How an amount is applied to the open invoices of an order: rows of `CashDtls`, oldest invoice first. What is left
-/// of the amount stays unapplied.
-pub(crate) fn allocations(cx: &Cx<'_>, order: u64, amount: Money) -> Result<Vec<Value>, Stop> {
-    let open: Option<OpenInvoices> = cx.query(ERP, "ar-invoice.open-by-order", json!({"OrderNum": order}))?;
+/// The question for the open invoices of an order.
+pub(crate) fn open_of(order: u64) -> Question<OpenInvoices> {
+    ask::query(ERP, "ar-invoice.open-by-order", json!({"OrderNum": order}))
+}
+
+/// How an amount is applied to open invoices: rows of `CashDtls`, oldest invoice first. What is left of the amount
+/// stays unapplied.
+pub(crate) fn allocations(open: Option<OpenInvoices>, amount: Money) -> Result<Vec<Value>, Stop> {
     let mut left = amount.decimal()?;
     let mut rows = Vec::new();
     for invoice in open.unwrap_or_default().invoices {

@@ -42,7 +42,7 @@ use portolan_sdk::{
     prelude::*,
     stripe::{Customer, LineSource},
 };
-pub use settings::{CreditMemo, CustomerDefaults, DeletedCustomers, Journals, Refunds, Settings};
+pub use settings::{CreditMemo, CustomerDefaults, Journals, Refunds, Settings};
 
 /// The module's name for the Epicor system.
 const ERP: &str = "erp";

@@ -11,14 +11,13 @@ use crate::{
     REFUND_RECEIPT_SYSTEM, REFUND_SYSTEM, REVERSAL_SYSTEM, Settings,
     credit::{self, Memo},
     customer::{self, Resolved},
-    invoice,
+    invoice::{self, InvoiceRow},
     order::OrderRow,
     receipt::{self, Keys, Purpose, Receipt},
     settings::CreditMemo,
 };
 use portolan_sdk::{
-    ask::Counterparts,
-    epicor,
+    ask, epicor,
     flow::{Documents, Refund, fact},
     money::Money,
     prelude::*,
@@ -30,37 +29,39 @@ const KEYS: Keys = Keys { group: REFUND_GROUP, receipt: REFUND, post: REFUND_POS
 struct Posted {
     order: u64,
     customer: Resolved,
+    /// The invoice of the order; not asked for where no credit memo would refer to it.
+    invoice: Option<InvoiceRow>,
 }
 
-fn posted(cx: &Cx<'_>, refund: &Refund) -> Result<Posted, Stop> {
+fn posted(cx: &Cx<'_>, refund: &Refund, with_invoice: bool) -> Result<Posted, Stop> {
     let order =
         refund.posted.id(ORDER_SYSTEM).and_then(|order| order.parse::<u64>().ok()).ok_or_else(|| {
             let text = format!("no order of Epicor is remembered for {}", refund.charge.id);
             Stop::reject("", "unknown-order", text)
         })?;
     let missing = |what: String| Stop::reject("", "unknown-order", what);
-    let row: Option<OrderRow> = cx.query(ERP, "sales-order.get", json!({"OrderNum": order}))?;
+    let (row, invoice) = cx.all((
+        ask::query::<OrderRow>(ERP, "sales-order.get", json!({"OrderNum": order})),
+        with_invoice.then(|| invoice::of_order(order)),
+    ))?;
     let row = row.ok_or_else(|| missing(format!("Epicor does not have order {order}")))?;
     let customer = cx.all(customer::by_number(row.customer))?;
     let customer =
         customer.ok_or_else(|| missing(format!("Epicor does not have the customer of order {order}")))?;
-    Ok(Posted { order, customer: Resolved::of_row(customer) })
+    Ok(Posted { order, customer: Resolved::of_row(customer), invoice: invoice.flatten() })
 }
 
 /// A refund's documents.
 pub(crate) fn documents(settings: &Settings, cx: &Cx<'_>, refund: &Refund) -> Result<Documents, Stop> {
-    let posted = posted(cx, refund)?;
-    let invoice = match settings.refunds.credit_memo {
-        CreditMemo::Never => None,
-        CreditMemo::Invoiced | CreditMemo::Always => cx.all(invoice::of_order(posted.order))?,
-    };
-    let credited = match settings.refunds.credit_memo {
+    let rule = settings.refunds.credit_memo;
+    let posted = posted(cx, refund, rule != CreditMemo::Never)?;
+    let credited = match rule {
         CreditMemo::Never => false,
         CreditMemo::Always => true,
-        CreditMemo::Invoiced => invoice.is_some(),
+        CreditMemo::Invoiced => posted.invoice.is_some(),
     };
     if credited {
-        return credited_refund(settings, refund, &posted, invoice.map(|invoice| invoice.number));
+        return credited_refund(settings, refund, &posted);
     }
     // The receipt is reversed only where that is exactly what happened: all of it, at once.
     let all_at_once = refund.whole && refund.amount == refund.charge.captured()?;
@@ -71,12 +72,7 @@ pub(crate) fn documents(settings: &Settings, cx: &Cx<'_>, refund: &Refund) -> Re
     }
 }
 
-fn credited_refund(
-    settings: &Settings,
-    refund: &Refund,
-    posted: &Posted,
-    invoice: Option<u64>,
-) -> Result<Documents, Stop> {
+fn credited_refund(settings: &Settings, refund: &Refund, posted: &Posted) -> Result<Documents, Stop> {
     let reason = refund.reason.as_deref().unwrap_or("no reason given");
     let memo = Memo {
         fact: fact::refund(&refund.id),
@@ -86,7 +82,7 @@ fn credited_refund(
         day: refund.day,
         reason: credit::reason(settings, refund.reason_row.as_ref()),
         customer: &posted.customer,
-        invoice,
+        invoice: posted.invoice.as_ref().map(|invoice| invoice.number),
     };
     let [memo, post] = memo.deliveries(settings)?;
     let post = post.capture(REFUND_KIND, &refund.id, CREDIT_MEMO_SYSTEM, "/InvoiceNum");
@@ -157,10 +153,8 @@ fn reversal(object: &str, refund: &Refund, reason: &str) -> Result<Delivery, Sto
 /// What a failed refund's documents were is remembered with them; looking at Epicor again could tell another story
 /// (an invoice written since).
 pub(crate) fn reversed(settings: &Settings, cx: &Cx<'_>, refund: &Refund) -> Result<Documents, Stop> {
-    let (posted, known): (Posted, Counterparts) = {
-        let known = cx.reference(REFUND_KIND, &refund.id)?;
-        (posted(cx, refund)?, known)
-    };
+    let known = cx.reference(REFUND_KIND, &refund.id)?;
+    let posted = posted(cx, refund, false)?;
     let (amount, currency) = (refund.amount.decimal()?, refund.amount.currency.code());
     let reversal_fact = fact::refund_reversal(&refund.id);
     if known.id(REFUND_RECEIPT_SYSTEM).is_some() {

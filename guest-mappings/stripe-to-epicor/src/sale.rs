@@ -33,13 +33,13 @@ fn with_order(settings: &Settings, cx: &Cx<'_>, sale: &Sale) -> Result<Documents
 /// The order belongs to a customer already: who pays for it does not change that.
 fn on_order(settings: &Settings, cx: &Cx<'_>, sale: &Sale, name: &str) -> Result<Documents, Stop> {
     let order = order::named(cx, name)?;
-    let customer = cx.all(customer::by_number(order.customer))?;
+    let (customer, open) = cx.all((customer::by_number(order.customer), invoice::open_of(order.number)))?;
     let customer = customer.map(Resolved::of_row).ok_or_else(|| {
         let text =
             format!("order {} is of customer {}, which Epicor does not have", order.number, order.customer);
         Stop::reject("", "unknown-customer", text)
     })?;
-    let rows = invoice::allocations(cx, order.number, sale.captured)?;
+    let rows = invoice::allocations(open, sale.captured)?;
     let purpose = if rows.is_empty() { Purpose::Order(order.number) } else { Purpose::Invoices(rows) };
     let mut documents = Documents::default();
     let reference = [CHARGE, &sale.charge.id, ORDER_SYSTEM, &order.number.to_string()].map(str::to_owned);

@@ -24,9 +24,6 @@ pub struct Settings {
     /// Whether a buyer nobody has seen yet is looked for by e-mail address.
     #[serde(default = "yes")]
     pub match_email: bool,
-    /// What becomes of a customer that is deleted in Stripe.
-    #[serde(default)]
-    pub deleted_customers: DeletedCustomers,
     /// CustID of the customer that guests buy as. Without it each guest becomes a customer.
     pub guest_customer: Option<String>,
     /// What is sold when a product is not in the lookup table.
@@ -76,17 +73,6 @@ pub struct CustomerDefaults {
     pub ship_via_code: Option<String>,
     /// Tax region.
     pub tax_region_code: Option<String>,
-}
-
-/// What becomes of a customer that is deleted in Stripe.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DeletedCustomers {
-    /// It stays as it is.
-    #[default]
-    Keep,
-    /// It becomes inactive.
-    Inactivate,
 }
 
 /// How refunds are written down.

@@ -381,6 +381,94 @@ async fn a_post_that_shows_no_effect_leaves_doubt() {
     assert_eq!(ask.unwrap(), Found::No);
 }
 
+fn modified() -> Act {
+    error(400, "BusinessObjectException", "Row has been modified by another user and couldn't be updated.")
+}
+
+#[tokio::test]
+async fn a_change_that_others_got_in_before_is_laid_over_the_row_as_it_is_now_once() {
+    let no_content = || answer(204, "text/plain", "");
+    let row = || rows(&[json!({"CustNum": 812, "SysRevID": 8})]);
+    let server = Server::playing(vec![modified(), row(), no_content(), row()]).await;
+    let body = json!({"CustNum": 812, "City": "Bonn", "SysRevID": 7});
+    epicor(&server, json!({})).write("customer.update", &body, &context()).await.unwrap();
+    let seen = server.seen();
+    assert_eq!(seen[0].json(), json!({"City": "Bonn", "SysRevID": 7}));
+    assert_eq!(seen[2].json(), json!({"City": "Bonn", "SysRevID": 8}));
+
+    let order = |revision: u64, comment: &str| {
+        let order = json!({"OrderNum": 5400, "CustNum": 812, "PONum": "ch_1", "OrderHeld": false,
+            "OrderComment": comment, "SysRevID": revision});
+        rows(&[order])
+    };
+    let acts = vec![
+        order(1, ""),
+        modified(),
+        order(2, "Gift"),
+        no_content(),
+        order(3, ""),
+        modified(),
+        order(4, ""),
+        modified(),
+    ];
+    let server = Server::playing(acts).await;
+    let epicor = epicor(&server, json!({}));
+    let body = json!({"OrderNum": 5400, "Hold": "prv_1", "Reason": "a review"});
+    epicor.write("sales-order.hold", &body, &context()).await.unwrap();
+    let expected = json!({"OrderHeld": true, "OrderComment": "Gift\n[hold prv_1] a review", "SysRevID": 2});
+    assert_eq!(server.seen()[3].json(), expected);
+    let failure = epicor.write("sales-order.hold", &body, &context()).await.unwrap_err();
+    assert!(matches!(&failure, CallFailure::Retryable { problem, .. } if problem.code == "record-modified"));
+}
+
+#[tokio::test]
+async fn receipts_with_one_reference_are_a_pair_or_for_a_person() {
+    let receipt = |number: u64, amount: &str| {
+        let text = format!(
+            r#"{{"GroupID":"S1","HeadNum":{number},"CheckRef":"R1","Posted":true,"DocTranAmt":{amount}}}"#
+        );
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    for (amounts, expected) in [
+        (vec!["49.98", "-49.98"], None),
+        (vec!["-10.00", "10.00"], None),
+        (vec!["49.98", "49.98"], Some("several-documents")),
+        (vec!["49.98", "-49.97"], Some("several-documents")),
+        (vec!["49.98", "-49.98", "49.98"], Some("several-documents")),
+    ] {
+        let found: Vec<_> = (37..).zip(&amounts).map(|(number, amount)| receipt(number, amount)).collect();
+        let server = Server::start(move |_, _| rows(&found)).await;
+        let read = epicor(&server, json!({}))
+            .read("cash-receipt.find", &json!({"CheckRef": "R1"}), &context())
+            .await;
+        match expected {
+            None => assert_eq!(self::found(read)["HeadNum"], 37),
+            Some(expected) => assert_eq!(code(read), expected),
+        }
+    }
+}
+
+#[test]
+fn a_door_a_column_and_a_function_are_refused_by_name() {
+    let registry = Registry::standard();
+    for (setting, value, pointer) in [
+        ("doors", json!({"part.get": "methods"}), "/settings/doors/part.get"),
+        ("doors", json!({"sales-order.create": "soap"}), "/settings/doors/sales-order.create"),
+        ("journal_reference_column", json!("x eq 1 or y"), "/settings/journal_reference_column"),
+        ("customer_columns", json!(["a b"]), "/settings/customer_columns"),
+        ("efx", json!({"Ping": "read"}), "/settings/efx/Ping"),
+        ("efx", json!({"Portolan/Ping": "maybe"}), "/settings/efx/Portolan/Ping"),
+        ("changed_by_column", json!("ChangedBy"), "/settings/changed_by_column"),
+        ("auth", json!("token-service"), "/secrets/client_id"),
+        ("sales_order_entry", json!("methods"), "/settings/sales_order_entry"),
+    ] {
+        let mut settings = json!({"base_url": "http://127.0.0.1:1", "company": "EPIC06"});
+        settings[setting] = value;
+        let error = registry.get("epicor").unwrap().connect(&config(settings, SECRETS), &loopback());
+        assert_eq!(error.unwrap_err().pointer, pointer);
+    }
+}
+
 #[test]
 fn a_login_is_basic_or_bearer() {
     let registry = Registry::standard();
