@@ -1,6 +1,7 @@
 //! What flows ask of Stripe: the event, and the ways to its charge.
 
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::{Erp, Flow, STRIPE};
 use crate::{
@@ -13,7 +14,12 @@ use crate::{
 
 /// The event of a call, when it is one for this tenant.
 pub(super) fn read<T: DeserializeOwned>(cx: &Cx<'_>, flow: &Flow) -> Result<Event<T>, Stop> {
-    let event: Event<T> = Event::read(cx, STRIPE)?;
+    served(cx, flow)?.typed()
+}
+
+/// The same before the object's type is known.
+fn served(cx: &Cx<'_>, flow: &Flow) -> Result<Event<Box<RawValue>>, Stop> {
+    let event = Event::unread(cx, STRIPE)?;
     if let Some((served, mode)) = flow.livemode.zip(event.livemode).filter(|(served, mode)| served != mode) {
         let mode = if mode { "live" } else { "test" };
         return Err(Stop::skip(format!("an event of {mode} mode, and flow.livemode is {served}")));

@@ -138,8 +138,8 @@ pub(super) fn subscribed<E: Erp>(cx: &Cx<'_>, erp: &E) -> Result<Plan, Stop> {
         "deleted" => "cancelled",
         other => other,
     };
-    let customer = subscription.customer.as_deref().unwrap_or_default();
-    let known_as = cx.reference("stripe.customer", customer)?;
+    let customer = subscription.customer.as_deref();
+    let known_as = cx.all(customer.map(|id| ask::reference("stripe.customer", id)))?.unwrap_or_default();
     let detail = json!({
         "subscription": subscription.id,
         "customer": customer,

@@ -79,11 +79,12 @@ fn journal<E: Erp>(erp: &E, dispute: &Dispute, transaction: &BalanceTransaction)
 /// `charge.dispute.created`, `.closed`
 pub(super) fn told<E: Erp>(cx: &Cx<'_>, erp: &E) -> Result<Plan, Stop> {
     let dispute: Dispute = read(cx, erp.flow())?.object;
-    let charge = dispute.charge.as_deref().unwrap_or_default();
-    let posted = cx.reference("stripe.charge", charge)?;
+    let charge = dispute.charge.as_deref();
+    let posted = cx.all(charge.map(|charge| ask::reference("stripe.charge", charge)))?.unwrap_or_default();
+    let about = charge.unwrap_or(&dispute.id);
     let (severity, code, title) = match (cx.event().kind.ends_with("created"), dispute.status.as_str()) {
         (true, _) => {
-            (Severity::Warning, "dispute-created", format!("{charge} is disputed: {}", dispute.total()))
+            (Severity::Warning, "dispute-created", format!("{about} is disputed: {}", dispute.total()))
         }
         (false, "lost") => (Severity::Warning, "dispute-lost", format!("The dispute {} is lost", dispute.id)),
         (false, status) => {
@@ -99,7 +100,7 @@ pub(super) fn told<E: Erp>(cx: &Cx<'_>, erp: &E) -> Result<Plan, Stop> {
         "answer_until": dispute.evidence_details.due_by,
         "documents": posted,
     });
-    let plan = Plan::new().ordered_by(if charge.is_empty() { &dispute.id } else { charge });
+    let plan = Plan::new().ordered_by(about);
     let status = dispute.status.as_str();
     let told = tell::Told { kind: "dispute", object: "dispute", id: &dispute.id, status, about: &dispute.id };
     Ok(tell::tell_status(plan.alert(severity, code, title, &detail), erp.flow(), &told))

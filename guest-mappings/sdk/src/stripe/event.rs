@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::or_default;
 use crate::{Cx, prelude::json, stop::Stop};
 
 /// An event with its object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Event<T> {
     /// What it happened to: of a snapshot as it was then, of a thin event as it is now.
     pub object: T,
@@ -25,25 +25,23 @@ pub struct Event<T> {
     pub idempotency_key: Option<String>,
 }
 
+/// The object stays text until its type is known: one envelope is read, not one per type.
 #[derive(Deserialize)]
-struct Envelope<T> {
+struct Envelope<'a> {
     object: Option<String>,
     livemode: Option<bool>,
     account: Option<String>,
-    #[serde(default = "none")]
-    data: Option<Data<T>>,
+    #[serde(borrow)]
+    data: Option<Data<'a>>,
     request: Option<Request>,
     reason: Option<Reason>,
     related_object: Option<Related>,
 }
 
-fn none<T>() -> Option<T> {
-    None
-}
-
 #[derive(Deserialize)]
-struct Data<T> {
-    object: T,
+struct Data<'a> {
+    #[serde(borrow)]
+    object: &'a RawValue,
     previous_attributes: Option<BTreeMap<String, Value>>,
 }
 
@@ -83,12 +81,38 @@ impl<T: DeserializeOwned> Event<T> {
     /// # Errors
     /// The need, and refusals: `unreadable-payload`, `not-an-event`, `gone` when the object is no more.
     pub fn read(cx: &Cx<'_>, connection: &str) -> Result<Self, Stop> {
-        let envelope: Envelope<T> = cx.payload()?;
+        Event::unread(cx, connection)?.typed()
+    }
+}
+
+impl Event<Box<RawValue>> {
+    /// As [`Self::read`], with the object as it was sent: what does not depend on its type is compiled once.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn unread(cx: &Cx<'_>, connection: &str) -> Result<Self, Stop> {
+        let envelope: Envelope<'_> =
+            serde_json::from_str(&cx.event().payload).map_err(|error| unreadable(&error))?;
         let is_thin = envelope.object.as_deref() == Some(THIN);
         if is_thin { Self::thin(cx, connection, envelope) } else { Self::snapshot(envelope) }
     }
 
-    fn snapshot(envelope: Envelope<T>) -> Result<Self, Stop> {
+    /// With the object's type.
+    ///
+    /// # Errors
+    /// A refusal with code `unreadable-payload`.
+    pub fn typed<T: DeserializeOwned>(self) -> Result<Event<T>, Stop> {
+        Ok(Event {
+            object: serde_json::from_str(self.object.get())
+                .map_err(|error| unreadable(&error).at("/data/object"))?,
+            previous: self.previous,
+            livemode: self.livemode,
+            account: self.account,
+            idempotency_key: self.idempotency_key,
+        })
+    }
+
+    fn snapshot(envelope: Envelope<'_>) -> Result<Self, Stop> {
         // Some senders of test events leave it out.
         if let Some(other) = envelope.object.as_deref().filter(|object| *object != SNAPSHOT) {
             return Err(Stop::reject(
@@ -105,7 +129,7 @@ impl<T: DeserializeOwned> Event<T> {
             Some(Request::Id(_)) | None => None,
         };
         Ok(Self {
-            object: data.object,
+            object: data.object.to_owned(),
             previous: data.previous_attributes,
             livemode: envelope.livemode,
             account: envelope.account,
@@ -113,11 +137,11 @@ impl<T: DeserializeOwned> Event<T> {
         })
     }
 
-    fn thin(cx: &Cx<'_>, connection: &str, envelope: Envelope<T>) -> Result<Self, Stop> {
+    fn thin(cx: &Cx<'_>, connection: &str, envelope: Envelope<'_>) -> Result<Self, Stop> {
         let url = envelope.related_object.and_then(|related| related.url).ok_or_else(|| {
             Stop::reject("/related_object", "unreadable-payload", "a thin event names the object it is about")
         })?;
-        let object: Option<T> = cx.query(connection, "object.get", json!({"url": url}))?;
+        let object: Option<Box<RawValue>> = cx.query(connection, "object.get", json!({"url": url}))?;
         let object = object.ok_or_else(|| {
             Stop::reject("/related_object/url", "gone", format!("Stripe does not have {url}"))
         })?;
@@ -133,6 +157,10 @@ impl<T: DeserializeOwned> Event<T> {
 
 /// What the host's own idempotency keys begin with.
 const OURS: &str = "portolan-";
+
+fn unreadable(error: &serde_json::Error) -> Stop {
+    Stop::reject("", "unreadable-payload", format!("the payload does not fit: {error}"))
+}
 
 impl<T> Event<T> {
     /// Whether Portolan itself caused it.

@@ -148,6 +148,27 @@ fn fees_of_unknown_charges_come_with_the_payout_and_are_remembered() {
 }
 
 #[test]
+fn many_late_fees_come_with_the_payout_when_a_person_says_so() {
+    let rows: Vec<_> = (0..40)
+        .map(|number| {
+            balance_transaction("charge", "usd", (100, 3), paid(&format!("ch_{number}"), 100, "usd"))
+        })
+        .collect();
+    let world = of(RECONCILED, json!({"fees": "with-charge"}), 40 * 97, &rows);
+    let world = (0..40).fold(world, |trial, number| {
+        trial.reference("stripe.charge", &format!("ch_{number}"), json!({"fake.payment": "P"}))
+    });
+    let ended = world.run();
+    let held = ended.held();
+    assert!(held.reason.contains("the fees of 40 charges were not posted with them"), "{}", held.reason);
+    assert_eq!(
+        (balance(&held.plan, "fees", "USD"), balance(&held.plan, "clearing", "USD")),
+        ("1.20".into(), "-40.00".into())
+    );
+    assert_eq!(held.plan.deliveries[0].captures.len(), 41);
+}
+
+#[test]
 fn what_the_erp_does_not_know_waits_for_a_person_with_the_list() {
     let ended = of(RECONCILED, json!({}), DOMESTIC, &domestic()).run();
     let held = ended.held();
