@@ -13,7 +13,7 @@
 //! * `stand_in`: what each system implements: answer a call, and apply what was committed.
 //! * `stripe`, `sap`, `epicor`, `sage`: the systems.
 //! * [`ledger`], [`faults`]: the judge's book and the script of misfortunes, both readable over `/_simulator/`.
-//! * [`story`]: coherent Stripe charges for the demo.
+//! * [`story`]: what happens at Stripe: charges for the demo, a whole month of business, and what its books must say.
 //!
 //! The life of a document: a call is answered by the system as a pure decision (`Outcome`: the reply and the
 //! drafts to commit); each draft becomes a numbered line of the ledger, is applied to the system's state, and the
