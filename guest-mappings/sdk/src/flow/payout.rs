@@ -51,7 +51,9 @@ pub(super) fn reconciled<E: Erp>(cx: &Cx<'_>, erp: &E) -> Result<Plan, Stop> {
         statement.entries.len(),
         payout.id
     );
-    if unmatched > 0 && erp.flow().payout.unmatched == Unmatched::Defer {
+    // Its charges may be on their way: nothing says that their webhooks came first.
+    let rules = &erp.flow().payout;
+    if unmatched > 0 && (rules.unmatched == Unmatched::Defer || cx.attempt() <= rules.patience) {
         return Err(Stop::defer(reason));
     }
     let journals = Journals::of(erp, &statement)?;

@@ -90,6 +90,8 @@ pub struct Payouts {
     pub lines_max: usize,
     /// What happens when the ERP does not know a charge or a refund of the payout.
     pub unmatched: Unmatched,
+    /// How many times a payout is put off before a person is asked about what the ERP does not know.
+    pub patience: u32,
 }
 
 /// What a line on the clearing account stands for.
@@ -181,7 +183,7 @@ impl Default for Flow {
 
 impl Default for Payouts {
     fn default() -> Self {
-        Self { lines: PayoutLines::default(), lines_max: 999, unmatched: Unmatched::default() }
+        Self { lines: PayoutLines::default(), lines_max: 999, unmatched: Unmatched::default(), patience: 6 }
     }
 }
 

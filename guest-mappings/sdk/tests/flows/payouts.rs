@@ -141,7 +141,7 @@ fn fees_that_were_posted_with_their_charges_are_not_posted_again() {
 #[test]
 fn fees_of_unknown_charges_come_with_the_payout_and_are_remembered() {
     let rows = [balance_transaction("charge", "usd", (1_000, 59), paid("ch_new", 1_000, "usd"))];
-    let ended = of(RECONCILED, json!({"fees": "with-charge"}), 941, &rows).run();
+    let ended = of(RECONCILED, json!({"fees": "with-charge", "payout": {"patience": 0}}), 941, &rows).run();
     let held = ended.held();
     assert!(held.reason.contains("1 of 1 transactions"), "{}", held.reason);
     assert!(held.plan.deliveries[0].captures.iter().any(|capture| capture.key.id == "txn_charge_ch_new"));
@@ -170,14 +170,17 @@ fn many_late_fees_come_with_the_payout_when_a_person_says_so() {
 
 #[test]
 fn what_the_erp_does_not_know_waits_for_a_person_with_the_list() {
-    let ended = of(RECONCILED, json!({}), DOMESTIC, &domestic()).run();
+    let early = of(RECONCILED, json!({}), DOMESTIC, &domestic()).attempt(6).run();
+    assert!(deferred(&early).contains("4 of 5"), "the charges may be on their way");
+    let ended = of(RECONCILED, json!({}), DOMESTIC, &domestic()).attempt(7).run();
     let held = ended.held();
     assert_eq!(held.reason, "the ERP does not know 4 of 5 transactions of the payout po_1");
     let detail: Value = serde_json::from_str(&held.plan.alerts[0].detail).unwrap();
     assert_eq!(detail["unmatched"].as_array().unwrap().len(), 4);
     assert_eq!(detail["unmatched"][0]["source"], "ch_a");
     assert!(facts(&held.plan).contains(&"payout/po_1/1"));
-    let waits = of(RECONCILED, json!({"payout": {"unmatched": "defer"}}), DOMESTIC, &domestic()).run();
+    let waits =
+        of(RECONCILED, json!({"payout": {"unmatched": "defer"}}), DOMESTIC, &domestic()).attempt(99).run();
     assert!(deferred(&waits).contains("4 of 5"));
 }
 
