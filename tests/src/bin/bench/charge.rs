@@ -77,14 +77,14 @@ fn answer(need: &Need, told: &StoryCharge) -> Answer {
         }
         Need::Lookup(_) | Need::Reference(_) => None,
         Need::Query(query) => match query.operation.as_str() {
-            "customer.get" => {
+            "customer.get" if query.connection == "stripe" => {
                 let all = demo_catalogue();
                 all.into_iter().find(|object| object["id"] == query.parameters["id"])
             }
             "checkout-session.by-payment-intent" => {
                 told.objects.iter().find(|object| object["object"] == "checkout.session").cloned()
             }
-            "customer.find" => CUSTOMERS.iter().find(|one| one.epicor_customer == query.parameters["CustID"]).map(
+            "customer.get" => CUSTOMERS.iter().find(|one| one.epicor_customer == query.parameters["CustID"]).map(
                 |one| {
                     json!({
                         "CustNum": 812, "CustID": one.epicor_customer, "Name": one.name, "EMailAddress": one.email,
