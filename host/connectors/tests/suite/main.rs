@@ -11,8 +11,11 @@
 mod conformance;
 mod epicor;
 mod json_http;
+#[path = "../../../simulators/tests/behaviour/openapi.rs"]
+mod openapi;
 mod outbound;
 mod sage_pro;
+mod sage_pro_contract;
 mod sap_ecc;
 mod server;
 mod stripe;

@@ -14,7 +14,9 @@
 mod epicor;
 mod faults;
 mod harness;
+mod openapi;
 mod restart;
 mod sage;
+mod sage_contract;
 mod sap;
 mod stripe;
