@@ -143,7 +143,7 @@ fn customer(cx: &Cx<'_>, settings: &Settings, posted: &Posted) -> Result<ErpCust
             .changed_field
             .as_ref()
             .and_then(|field| text(field))
-            .map(|at| seconds(&at))
+            .map(|at| back::timestamp(&at).at("/row"))
             .transpose()?,
         changed_by: posted.user.clone().or_else(|| text(settings.user_field.as_ref()?)),
         own: Some(own),
@@ -164,12 +164,6 @@ fn change(cx: &Cx<'_>, posted: &Posted) -> Result<Change, Stop> {
             format!("{other:?} is not Add, Update or Delete"),
         )),
     }
-}
-
-fn seconds(at: &str) -> Result<i64, Stop> {
-    back::timestamp(at).map_err(|_| {
-        Stop::reject("/row", "not-a-time", format!("{at:?} is no time of ISO 8601 with an offset"))
-    })
 }
 
 portolan_sdk::mapping!(EpicorToStripe);

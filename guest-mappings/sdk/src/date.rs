@@ -29,9 +29,6 @@ pub enum DateError {
     /// Beyond the years -9999 to 9999.
     #[error("{0} is not a time in seconds since 1970")]
     OutOfRange(i64),
-    /// Not a day and a time in the form that was expected.
-    #[error("{0:?} is not a day and a time")]
-    NotATime(String),
     /// Not a zone of the IANA database.
     #[error("{0:?} is not a time zone of the IANA database, such as Europe/Berlin")]
     UnknownZone(String),
@@ -44,7 +41,6 @@ impl From<DateError> for Stop {
     fn from(error: DateError) -> Self {
         let code = match error {
             DateError::OutOfRange(_) => "time-out-of-range",
-            DateError::NotATime(_) => "not-a-time",
             DateError::UnknownZone(_) => "settings",
             DateError::Unreadable(..) => "unreadable-date",
         };

@@ -31,8 +31,8 @@ pub const ZIP: Field = Field::new("Zip", 10);
 pub const COUNTRY: Field = Field::new("Country", 15);
 /// Telephone number.
 pub const PHONE: Field = Field::new("Phone", 20);
-/// E-mail address: a memo field, bounded here by what Stripe sends.
-pub const EMAIL: Field = Field::new("Email", 512);
+/// E-mail address: a memo field, bounded by the gateway.
+pub const EMAIL: Field = Field::new("Email", 254);
 /// What the gateway recognises a document by: holds a Stripe id.
 pub const EXTERNAL_REF: Field = Field::new("ExternalRef", 64);
 /// Payment terms.

@@ -212,6 +212,12 @@ pub(crate) fn synchronised(cx: &Cx<'_>, settings: &Settings, customer: &Customer
         }
     };
     let mut wanted = fields(settings, &buyer)?;
+    // An address is one thing: what the new one does not have, the old one must not keep.
+    if customer.address.is_some() {
+        for field in ["Address1", "Address2", "City", "State", "Zip", "Country"] {
+            wanted.entry(field).or_insert_with(|| json!(""));
+        }
+    }
     if let Some(name) = name {
         wanted.insert("Company".to_owned(), json!(sage_pro::COMPANY.required(name)?));
     }

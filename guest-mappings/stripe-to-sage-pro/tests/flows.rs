@@ -376,6 +376,18 @@ fn only_what_differs_is_sent_with_what_was_seen() {
 }
 
 #[test]
+fn a_new_address_keeps_nothing_of_the_old_one() {
+    let moved =
+        json!({"address": {"line1": "1 Main St", "city": "Bonn", "postal_code": "53111", "country": "US"}});
+    let ended = known(trial("customer", jenny(moved)), row(json!({"Address2": "Flat 2"}))).run();
+    let body = ended.body("customer-update");
+    assert_eq!((&body["Address2"], &body["State"], &body["City"]), (&json!(""), &json!(""), &json!("Bonn")));
+    assert!(body.get("Address1").is_none() && body.get("Email").is_none());
+    let none = known(trial("customer", jenny(json!({"address": null}))), row(json!({}))).run();
+    assert!(none.plan().deliveries.is_empty(), "what Stripe does not say is left alone");
+}
+
+#[test]
 fn an_unguarded_update_says_nothing_of_what_was_seen() {
     let mut settings = settings();
     settings["guard_updates"] = json!(false);

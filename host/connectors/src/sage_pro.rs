@@ -1,16 +1,22 @@
 //! The Sage Pro gateway: JSON over HTTP in front of Sage Pro's tables, recognising repeats by
-//! `Idempotency-Key` and by `ExternalRef`. Contract: `docs/sage-pro-gateway.md`.
+//! `Idempotency-Key` and by `ExternalRef`. Contract: `docs/sage-pro-gateway.md` and, for the shapes,
+//! `docs/sage-pro-gateway.openapi.json`, against which a test holds every request that is made here.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portolan_domain::verdict::{CallFailure, CallProblem, InDoubt};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+
+mod answers;
+mod customers;
+
+use answers::{document, error_code, existing_document, has_number, problem, refusal, tagged};
 
 use crate::{
     ConfigError, Connection, ConnectionConfig, Connector, Effect, Found, Operation,
-    call::{Call, Doing, plain_header, quote, retry_after_ms, secret_header, status_code},
+    call::{Call, Doing, plain_header, retry_after_ms, secret_header},
     connection::{Guarded, Scrub, System},
     outbound::{Answer, Outbound, Request},
     parameters::{invalid, object, object_of, text},
@@ -21,17 +27,35 @@ use crate::{
 const KEY_BYTES_MAX: usize = 255;
 
 const AGAIN: Effect = Effect::Write(InDoubt::SameKeyAgain);
+const fn read(name: &'static str) -> Operation {
+    Operation { name, effect: Effect::Read }
+}
+
+const fn write(name: &'static str) -> Operation {
+    Operation { name, effect: AGAIN }
+}
+
 const OPERATIONS: &[Operation] = &[
-    Operation { name: "customer.find", effect: Effect::Read },
-    Operation { name: "customer.get", effect: Effect::Read },
-    Operation { name: "invoice.find", effect: Effect::Read },
-    Operation { name: "item.get", effect: Effect::Read },
-    Operation { name: "customer.create", effect: AGAIN },
-    Operation { name: "customer.update", effect: AGAIN },
-    Operation { name: "invoice.create", effect: AGAIN },
-    Operation { name: "credit-memo.create", effect: AGAIN },
-    Operation { name: "cash-receipt.create", effect: AGAIN },
-    Operation { name: "gl-journal.post", effect: AGAIN },
+    read("customer.find"),
+    read("customer.get"),
+    read("customers.by-email"),
+    read("customers.changed"),
+    read("invoice.find"),
+    read("invoices.open"),
+    read("credit-memo.find"),
+    read("cash-receipt.find"),
+    read("gl-journal.find"),
+    read("item.get"),
+    write("customer.create"),
+    write("customer.update"),
+    write("customer.hold"),
+    write("invoice.create"),
+    write("invoice.hold"),
+    write("credit-memo.create"),
+    write("credit-memo.void"),
+    write("cash-receipt.create"),
+    write("gl-journal.post"),
+    write("gl-journal.reverse"),
 ];
 
 /// The connector `sage-pro`.
@@ -74,22 +98,25 @@ impl Connector for SagePro {
     }
 }
 
-/// How a write is made.
-struct WriteShape {
-    collection: &'static str,
-    /// The field of the answer that holds the document's number.
-    number: &'static str,
+/// The collection of an operation's documents, and the field that holds their number.
+fn collection(operation: &str) -> (&'static str, &'static str) {
+    match operation.split('.').next() {
+        Some("customer") => ("Customer", "CustNo"),
+        Some("invoice") => ("Invoice", "InvNo"),
+        Some("credit-memo") => ("CreditMemo", "InvNo"),
+        Some("cash-receipt") => ("CashReceipt", "ReceiptNo"),
+        _ => ("GLJournal", "JournalNo"),
+    }
 }
 
-fn write_shape(operation: &str) -> WriteShape {
-    let (collection, number) = match operation {
-        "customer.create" | "customer.update" => ("Customer", "CustNo"),
-        "invoice.create" => ("Invoice", "InvNo"),
-        "credit-memo.create" => ("CreditMemo", "InvNo"),
-        "cash-receipt.create" => ("CashReceipt", "ReceiptNo"),
-        _ => ("GLJournal", "JournalNo"),
-    };
-    WriteShape { collection, number }
+/// What an operation does to a document that is there, as the last part of its path.
+fn action(operation: &str) -> Option<&'static str> {
+    match operation {
+        "customer.hold" | "invoice.hold" => Some("Hold"),
+        "credit-memo.void" => Some("Void"),
+        "gl-journal.reverse" => Some("Reversal"),
+        _ => None,
+    }
 }
 
 #[derive(Debug)]
@@ -102,41 +129,37 @@ impl System for Gateway {
     async fn read(&self, operation: &str, parameters: &Value, call: &Call<'_>) -> Result<Found, CallFailure> {
         let of = |name| text(object_of(parameters, &[name])?, name);
         let found = match operation {
-            "customer.find" => self.find("Customer", of("ExternalRef")?, "CustNo", call).await?,
-            "invoice.find" => self.find("Invoice", of("ExternalRef")?, "InvNo", call).await?,
             "customer.get" => self.get(&["Customer", of("CustNo")?], &[], call).await?,
-            _ => self.get(&["Item", of("Item")?], &[], call).await?,
+            "customers.by-email" => self.get(&["Customer"], &[("email", of("Email")?)], call).await?,
+            "customers.changed" => Some(self.changed(parameters, call).await?),
+            "invoices.open" => {
+                self.get(&["Invoice"], &[("order", of("Order")?), ("open", "true")], call).await?
+            }
+            "item.get" => self.get(&["Item", of("Item")?], &[], call).await?,
+            _ => {
+                let (collection, number) = collection(operation);
+                let fields = object_of(parameters, &["ExternalRef", number])?;
+                match fields.get(number).filter(|_| number != "CustNo") {
+                    Some(_) => self.get(&[collection, text(fields, number)?], &[], call).await?,
+                    None => self.find(collection, text(fields, "ExternalRef")?, number, call).await?,
+                }
+            }
         };
         Ok(found.map_or(Found::No, Found::Yes))
     }
 
     async fn write(&self, operation: &str, body: &Value, call: &Call<'_>) -> Result<Value, CallFailure> {
-        let shape = write_shape(operation);
         let fields = object(body)?;
-        let (method, url, key, body) = if operation == "customer.update" {
-            let customer = text(fields, "CustNo")?;
-            let mut changes = fields.clone();
-            changes.remove("CustNo");
-            let url = call.pool().url(&["Customer", customer], &[]);
-            // The same customer may be updated many times: the delivery tells the updates apart.
-            (Method::PUT, url, call.context().call_id.clone(), Value::Object(changes))
-        } else {
-            let reference = text(fields, "ExternalRef")?;
-            (Method::POST, call.pool().url(&[shape.collection], &[]), reference.to_owned(), body.clone())
-        };
-        let url = url.ok_or_else(|| invalid("/CustNo", "is not a customer number"))?;
-        let key = idempotency_key(&key, operation)?;
-        let request = Request::new(method, url)
-            .headers(&self.headers)
-            .header(HeaderName::from_static("idempotency-key"), key)
-            .body("application/json", body.to_string());
-        let answer = call.send(Doing::Changing, request).await?;
-        match answer.status.as_u16() {
-            200 | 201 => document(&answer.body, shape.number).ok_or_else(|| {
-                Doing::Changing.unreadable(&answer, &format!("the answer has no {}", shape.number))
-            }),
-            409 => self.conflict(operation, fields, &answer, call).await,
-            _ => Err(refusal(Doing::Changing, &answer, call)),
+        match (operation, action(operation)) {
+            ("customer.update", _) => self.customer_update(fields, call).await,
+            (_, Some(action)) => self.act(operation, action, fields, call).await,
+            (_, None) => {
+                let url = call.pool().url(&[collection(operation).0], &[]);
+                let url = url.ok_or_else(|| invalid("", "holds no usable number"))?;
+                let key = idempotency_key(text(fields, "ExternalRef")?, operation)?;
+                let request = self.request(Method::POST, url, key).body("application/json", body.to_string());
+                self.send(operation, fields, request, call).await
+            }
         }
     }
 
@@ -147,6 +170,54 @@ impl System for Gateway {
 }
 
 impl Gateway {
+    fn request(&self, method: Method, url: url::Url, key: HeaderValue) -> Request {
+        Request::new(method, url)
+            .headers(&self.headers)
+            .header(HeaderName::from_static("idempotency-key"), key)
+    }
+
+    /// Makes a write; its answer holds the document's number.
+    async fn send(
+        &self,
+        operation: &str,
+        fields: &Map<String, Value>,
+        request: Request,
+        call: &Call<'_>,
+    ) -> Result<Value, CallFailure> {
+        let (_, number) = collection(operation);
+        let answer = call.send(Doing::Changing, request).await?;
+        match answer.status.as_u16() {
+            200 | 201 => document(&answer.body, number)
+                .ok_or_else(|| Doing::Changing.unreadable(&answer, &format!("the answer has no {number}"))),
+            409 => self.conflict(operation, fields, &answer, call).await,
+            _ => Err(refusal(Doing::Changing, &answer, call)),
+        }
+    }
+
+    /// Holds, voids, reverses a document that is there.
+    async fn act(
+        &self,
+        operation: &str,
+        action: &str,
+        fields: &Map<String, Value>,
+        call: &Call<'_>,
+    ) -> Result<Value, CallFailure> {
+        let (collection, number) = collection(operation);
+        let mut body = fields.clone();
+        body.remove(number);
+        let url = call.pool().url(&[collection, text(fields, number)?, action], &[]);
+        let url = url.ok_or_else(|| invalid(&format!("/{number}"), "is not a number of a document"))?;
+        let reference = text(fields, "ExternalRef")?;
+        // The same hold may be set and lifted many times: the delivery tells them apart.
+        let (method, key) = match action {
+            "Hold" => (Method::PUT, idempotency_key(&call.context().call_id, operation)?),
+            _ => (Method::POST, idempotency_key(reference, operation)?),
+        };
+        let request =
+            self.request(method, url, key).body("application/json", Value::Object(body).to_string());
+        self.send(operation, fields, request, call).await
+    }
+
     async fn get(
         &self,
         path: &[&str],
@@ -157,9 +228,9 @@ impl Gateway {
         let request = Request::new(Method::GET, url).headers(&self.headers);
         let answer = call.send(Doing::Asking, request).await?;
         match answer.status.as_u16() {
-            200 => serde_json::from_slice(&answer.body)
+            200 => tagged(&answer)
                 .map(Some)
-                .map_err(|_| Doing::Asking.unreadable(&answer, "the body is no JSON")),
+                .ok_or_else(|| Doing::Asking.unreadable(&answer, "the body is no JSON")),
             // Only the gateway's own word counts: a wrong base URL is not an absent record.
             404 if error_code(&answer).as_deref() == Some("record_not_found") => Ok(None),
             _ => Err(refusal(Doing::Asking, &answer, call)),
@@ -207,16 +278,16 @@ impl Gateway {
                 let after_ms = retry_after_ms(answer, call.context().now_seconds);
                 Err(CallFailure::Retryable { problem, after_ms })
             }
-            Some("duplicate_reference") => {
-                let shape = write_shape(operation);
-                if let Some(document) = existing_document(answer, shape.number) {
+            // Another record has it: of a change there is no document that could stand in.
+            Some("duplicate_reference")
+                if !matches!(operation, "customer.update" | "customer.hold" | "invoice.hold") =>
+            {
+                let (collection, number) = collection(operation);
+                if let Some(document) = existing_document(answer, number) {
                     return Ok(document);
                 }
-                if !matches!(operation, "customer.create" | "invoice.create") {
-                    return Err(CallFailure::Permanent { problem });
-                }
                 let reference = text(fields, "ExternalRef")?;
-                let found = self.find(shape.collection, reference, shape.number, call).await?;
+                let found = self.find(collection, reference, number, call).await?;
                 found.ok_or(CallFailure::Permanent { problem })
             }
             _ => Err(call.refusal(Doing::Changing, answer, problem)),
@@ -228,62 +299,4 @@ fn idempotency_key(of: &str, operation: &str) -> Result<HeaderValue, CallFailure
     let key = format!("{of}:{operation}");
     let key = plain_header(&key).filter(|key| key.len() <= KEY_BYTES_MAX);
     key.ok_or_else(|| invalid("/ExternalRef", "must be visible ASCII, at most 200 characters"))
-}
-
-fn has_number(record: &Value, number: &str) -> bool {
-    match record.get(number) {
-        Some(Value::String(text)) => !text.trim().is_empty(),
-        Some(Value::Number(_)) => true,
-        _ => false,
-    }
-}
-
-/// The document of an answer, its number without the padding of FoxPro's fixed widths.
-fn document(body: &[u8], number: &str) -> Option<Value> {
-    trimmed(serde_json::from_slice(body).ok()?, number)
-}
-
-fn trimmed(mut document: Value, number: &str) -> Option<Value> {
-    if !has_number(&document, number) {
-        return None;
-    }
-    if let Some(Value::String(text)) = document.get_mut(number) {
-        *text = text.trim().to_owned();
-    }
-    Some(document)
-}
-
-/// The document that a `duplicate_reference` names: beside the error, inside it, or as its first detail.
-fn existing_document(answer: &Answer, number: &str) -> Option<Value> {
-    let body: Value = serde_json::from_slice(&answer.body).ok()?;
-    let places = ["/existing", "/document", "/error/existing", "/error/document", "/error/details/0", ""];
-    places.iter().filter_map(|place| body.pointer(place)).find_map(|found| trimmed(found.clone(), number))
-}
-
-fn error_code(answer: &Answer) -> Option<String> {
-    let body: Value = serde_json::from_slice(&answer.body).ok()?;
-    body.pointer("/error/code").and_then(Value::as_str).map(str::to_owned)
-}
-
-fn problem(answer: &Answer) -> CallProblem {
-    let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
-    let error = body.as_ref().and_then(|body| body.get("error")).filter(|error| error.is_object());
-    let Some(error) = error else {
-        let message = format!("the gateway answered {}", answer.status);
-        return CallProblem::new(status_code(answer.status), message).with_detail(quote(answer));
-    };
-    let field = |name| error.get(name).and_then(Value::as_str);
-    let code = field("code").map_or_else(|| status_code(answer.status).to_owned(), |c| c.replace('_', "-"));
-    let message = field("message").unwrap_or("the gateway gave no reason");
-    CallProblem::new(&code, message).with_detail(json!({"status": answer.status.as_u16(), "error": error}))
-}
-
-fn refusal(doing: Doing, answer: &Answer, call: &Call<'_>) -> CallFailure {
-    let problem = problem(answer);
-    let after_ms = retry_after_ms(answer, call.context().now_seconds);
-    // With its own error code the gateway speaks for itself: it did not begin.
-    match (answer.status.as_u16(), error_code(answer).as_deref()) {
-        (503, Some("database_busy" | "maintenance")) => CallFailure::Retryable { problem, after_ms },
-        _ => call.refusal(doing, answer, problem),
-    }
 }

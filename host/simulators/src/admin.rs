@@ -33,6 +33,8 @@ pub(crate) fn routes(refuse: mpsc::Sender<u64>) -> Router<Arc<Simulator>> {
             "/_simulator/objects",
             post(objects).layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024)),
         )
+        // What people change in the system itself, past its interface.
+        .route("/_simulator/customers", post(objects))
         .route("/_simulator/locks", post(locks))
         .route(
             "/_simulator/faults",

@@ -4,7 +4,7 @@
 //! recognised whoever sends it, and a cut connection is answered by sending the same again.
 //!
 //! The cast: [`documents`] is what was committed, [`checks`] reads bodies and refuses what does not fit the
-//! tables, `customers`, `receivables` and `journals` are the calls. This file is the front door: keys, companies, the
+//! tables, `customers`, `changes`, `holds`, `receivables`, `credit_memos` and `journals` are the calls. This file is the front door: keys, companies, the
 //! journal of idempotency keys.
 
 use std::collections::{BTreeSet, HashMap};
@@ -16,9 +16,12 @@ use crate::ledger::Entry;
 use crate::settings::SageOptions;
 use crate::stand_in::{Call, Draft, Moment, Outcome, Refusal, Reply, StandIn};
 
+mod changes;
 mod checks;
+mod credit_memos;
 mod customers;
 mod documents;
+mod holds;
 mod journals;
 mod receivables;
 
@@ -128,6 +131,7 @@ impl SagePro {
             ("Health", None) => {
                 Ok(Reply::json(200, &json!({"Status": "ok", "Company": call.header("x-company")})))
             }
+            ("Customer", Some(changes)) if changes == "changes" => self.changes_reply(call, moment),
             ("Customer", Some(number)) => self.customer_reply(&number, moment),
             ("Customer", None) => self.customers_reply(call, moment),
             ("Item", Some(number)) => {
@@ -136,15 +140,34 @@ impl SagePro {
                     text.ok_or_else(|| Problem::missing("Item", format!("There is no item {number}.")))?;
                 Ok(Reply::json(200, &json!({"Item": number, "Descrip": text, "Unit": "EA"})))
             }
+            ("Invoice", None) if call.query("order").is_some() => {
+                let order = call.query("order").unwrap_or_default().trim();
+                if call.query("open") != Some("true") {
+                    return Err(Problem::invalid(
+                        "open",
+                        "Only open invoices are listed by order: open=true.",
+                    ));
+                }
+                let open =
+                    self.documents.open_invoices(order, moment.seen_ms).into_iter().map(invoice_answer);
+                Ok(Reply::json(200, &json!({"Invoices": open.collect::<Vec<_>>()})))
+            }
             (kind @ ("Invoice" | "CreditMemo" | "CashReceipt" | "GLJournal"), key) => {
                 let found = match (key, reference) {
                     (Some(number), _) => self.documents.by_number(kind, &number, moment.seen_ms),
                     (None, Some(reference)) => self.documents.by_reference(kind, reference, moment.seen_ms),
                     (None, None) => return Err(Problem::invalid("externalRef", "externalRef is required.")),
                 };
-                let found =
+                let mut found =
                     found.ok_or_else(|| Problem::missing(kind, format!("There is no such {kind}.")))?;
-                Ok(Reply::json(200, &found))
+                if kind == "GLJournal" {
+                    let own = found.get("JournalNo").and_then(Value::as_str).unwrap_or_default();
+                    let by = self.documents.reversal_of(own).cloned();
+                    if let Some(fields) = found.as_object_mut() {
+                        fields.insert("ReversedBy".to_owned(), json!(by));
+                    }
+                }
+                Ok(Reply::json(200, &if kind == "Invoice" { invoice_answer(found) } else { found }))
             }
             _ => Err(Problem::new(404, "record_not_found", "There is no such resource.")),
         }
@@ -156,11 +179,15 @@ impl SagePro {
         if !body.is_object() {
             return Err(Problem::new(400, "malformed_json", "A JSON object is expected."));
         }
+        let segments: Vec<String> = call.path.trim_start_matches('/').split('/').map(decoded).collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         if call.method == Method::PUT {
-            let number = call.path.strip_prefix("/Customer/").map(decoded);
-            let number =
-                number.ok_or_else(|| Problem::new(404, "record_not_found", "There is no such resource."))?;
-            return Ok(outcome(self.customer_update(call, moment, &number, &body)?));
+            return Ok(outcome(match segments.as_slice() {
+                ["Customer", number] => self.customer_update(call, moment, number, &body)?,
+                ["Customer", number, "Hold"] => self.hold(call, moment, ("Customer", number), &body)?,
+                ["Invoice", number, "Hold"] => self.hold(call, moment, ("Invoice", number), &body)?,
+                _ => return Err(Problem::new(404, "record_not_found", "There is no such resource.")),
+            }));
         }
         let Some(key) = call.header("idempotency-key").map(str::to_owned) else {
             return Err(Problem::invalid("Idempotency-Key", "Idempotency-Key is required."));
@@ -176,12 +203,14 @@ impl SagePro {
                 Reply::json(remembered.status, &remembered.answer).with("idempotent-replayed", "true");
             return Ok(reply.into());
         }
-        let written = match call.path.as_str() {
-            "/Customer" => self.customer_create(call, moment, &body)?,
-            "/Invoice" => self.invoice_create(call, moment, &body)?,
-            "/CreditMemo" => self.credit_memo_create(call, moment, &body)?,
-            "/CashReceipt" => self.cash_receipt_create(call, moment, &body)?,
-            "/GLJournal" => self.journal_create(call, moment, &body)?,
+        let written = match segments.as_slice() {
+            ["Customer"] => self.customer_create(call, moment, &body)?,
+            ["Invoice"] => self.invoice_create(call, moment, &body)?,
+            ["CreditMemo"] => self.credit_memo_create(call, moment, &body)?,
+            ["CreditMemo", number, "Void"] => self.credit_memo_void(call, moment, number, &body)?,
+            ["CashReceipt"] => self.cash_receipt_create(call, moment, &body)?,
+            ["GLJournal"] => self.journal_create(call, moment, &body)?,
+            ["GLJournal", number, "Reversal"] => self.journal_reverse(call, moment, number, &body)?,
             _ => return Err(Problem::new(404, "record_not_found", "There is no such resource.")),
         };
         let mut outcome = outcome(written);
@@ -220,6 +249,11 @@ impl SagePro {
     }
 }
 
+/// An invoice as it is answered.
+fn invoice_answer(record: Value) -> Value {
+    record.as_object().map_or(Value::Null, |record| holds::invoice_shown(record.clone()))
+}
+
 fn outcome(written: Written) -> Outcome {
     let reply = Reply::json(written.status, &written.answer);
     Outcome { reply, commits: written.draft.into_iter().collect() }
@@ -244,8 +278,14 @@ fn duplicate(existing: Value) -> Problem {
 
 impl StandIn for SagePro {
     fn operation(&self, call: &Call) -> String {
-        let resource = call.path.trim_start_matches('/').split('/').next().unwrap_or_default();
-        format!("{} /{resource}", call.method)
+        // `POST /CreditMemo`, `POST /CreditMemo/Void`: without the number.
+        let segments: Vec<&str> = call.path.trim_start_matches('/').split('/').collect();
+        match segments.as_slice() {
+            [resource, _, action] => format!("{} /{resource}/{action}", call.method),
+            ["Customer", "changes"] => format!("{} /Customer/changes", call.method),
+            [resource, ..] => format!("{} /{resource}", call.method),
+            [] => call.method.to_string(),
+        }
     }
 
     fn answer(&mut self, call: &Call, moment: Moment) -> Outcome {
@@ -270,8 +310,12 @@ impl StandIn for SagePro {
         match entry.kind.as_str() {
             "invoice" | "credit-memo" => self.next_invoice = self.next_invoice.max(number),
             "cash-receipt" => self.next_receipt = self.next_receipt.max(number),
-            "gl-journal" => self.next_journal = self.next_journal.max(number),
+            "gl-journal" | "gl-journal-reversal" => self.next_journal = self.next_journal.max(number),
             _ => {}
+        }
+        let receipt = entry.document.pointer("/record/ReceiptNo").and_then(Value::as_str);
+        if let Some(receipt) = receipt.and_then(|receipt| receipt.parse::<u64>().ok()) {
+            self.next_receipt = self.next_receipt.max(receipt + 1);
         }
         self.remember(entry);
         self.documents.apply(entry);
@@ -301,6 +345,10 @@ impl StandIn for SagePro {
         } else {
             self.locked.remove(object);
         }
+    }
+
+    fn seed(&mut self, objects: Vec<Value>) -> Result<Vec<Draft>, String> {
+        self.changed_by_people(objects, crate::clock::now_ms())
     }
 
     fn world(&self) -> Value {

@@ -2,13 +2,13 @@
 
 use jiff::{civil::DateTime, tz::TimeZone};
 
-use crate::date::DateError;
+use crate::{date::DateError, stop::Stop};
 
 /// Unix seconds of a day and time in a time zone of the IANA database. A time that the clock shows twice is the
 /// earlier one; one that it skips is the one after the gap.
 ///
 /// # Errors
-/// See [`DateError`].
+/// An unknown time zone, and times beyond the calendar.
 ///
 /// ```
 /// use portolan_sdk::{back, date::Date};
@@ -33,18 +33,22 @@ pub fn seconds(at: DateTime, zone: &str) -> Result<i64, DateError> {
 /// Unix seconds of a time in ISO 8601 with an offset: `2026-11-20T09:30:00Z`, `2026-11-20T09:30:00.12+01:00`.
 ///
 /// # Errors
-/// [`DateError::NotATime`], when it is none.
-pub fn timestamp(text: &str) -> Result<i64, DateError> {
+/// A refusal with code `not-a-time`, when it is none.
+pub fn timestamp(text: &str) -> Result<i64, Stop> {
     let time: Result<jiff::Timestamp, _> = text.trim().parse();
-    time.map(jiff::Timestamp::as_second).map_err(|_| DateError::NotATime(text.chars().take(64).collect()))
+    time.map(jiff::Timestamp::as_second).map_err(|_| not_a_time(text))
+}
+
+fn not_a_time(text: &str) -> Stop {
+    let text: String = text.chars().take(64).collect();
+    Stop::reject("", "not-a-time", format!("{text:?} is not a day and a time as they are expected here"))
 }
 
 /// Unix seconds of SAP's day and time (`20261120`, `093000`) in the time zone of its system.
 ///
 /// # Errors
-/// See [`DateError`].
-pub fn sap_seconds(day: &str, time: &str, zone: &str) -> Result<i64, DateError> {
-    let not_a_time = || DateError::NotATime(format!("{day} {time}").chars().take(64).collect());
+/// A refusal: the time is none, or the zone is unknown.
+pub fn sap_seconds(day: &str, time: &str, zone: &str) -> Result<i64, Stop> {
     let part =
         |text: &str, from: usize, to: usize| text.get(from..to).and_then(|part| part.parse::<i8>().ok());
     let read = || {
@@ -54,7 +58,8 @@ pub fn sap_seconds(day: &str, time: &str, zone: &str) -> Result<i64, DateError> 
         Some(date.to_datetime(time))
     };
     let whole = day.len() == 8 && time.len() == 6;
-    seconds(read().filter(|_| whole).ok_or_else(not_a_time)?, zone)
+    let at = read().filter(|_| whole).ok_or_else(|| not_a_time(&format!("{day} {time}")))?;
+    Ok(seconds(at, zone)?)
 }
 
 #[cfg(test)]

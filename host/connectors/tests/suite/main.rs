@@ -12,8 +12,11 @@ mod conformance;
 mod epicor;
 mod epicor_world;
 mod json_http;
+#[path = "../../../simulators/tests/behaviour/openapi.rs"]
+mod openapi;
 mod outbound;
 mod sage_pro;
+mod sage_pro_contract;
 mod sap_ecc;
 mod sap_ecc_world;
 mod server;

@@ -91,7 +91,9 @@ async fn what_the_gateway_says_tells_what_to_do() {
         json(409, &error("record_locked")).with("Retry-After", "3"),
         json(503, &error("database_busy")),
         json(422, &error("validation_failed")),
+        // The document is not named: it is asked for, and is not there.
         json(409, &error("duplicate_reference")),
+        json(404, &error("record_not_found")),
         json(412, &error("stale")),
     ])
     .await;
@@ -142,4 +144,156 @@ async fn a_write_without_its_reference_is_refused_unsent() {
         assert_eq!(code(sage.write("customer.update", &body, &context()).await), "invalid-parameters");
     }
     assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_done_to_a_document_goes_to_its_path() {
+    for (operation, body, line, number, key) in [
+        (
+            "invoice.hold",
+            json!({"InvNo": "10", "ExternalRef": "i", "Hold": true}),
+            "PUT /gateway/Invoice/10/Hold",
+            "InvNo",
+            "dlv",
+        ),
+        (
+            "customer.hold",
+            json!({"CustNo": "R/1", "ExternalRef": "i", "Hold": false}),
+            "PUT /gateway/Customer/R%2F1/Hold",
+            "CustNo",
+            "dlv",
+        ),
+        (
+            "credit-memo.void",
+            json!({"InvNo": "10", "ExternalRef": "re_1"}),
+            "POST /gateway/CreditMemo/10/Void",
+            "InvNo",
+            "re_1:",
+        ),
+        (
+            "gl-journal.reverse",
+            json!({"JournalNo": "7", "ExternalRef": "x/1"}),
+            "POST /gateway/GLJournal/7/Reversal",
+            "JournalNo",
+            "x/1:",
+        ),
+    ] {
+        let server = Server::playing(vec![json(200, &json!({number: " 10", "ExternalRef": "x"}))]).await;
+        let answer = sage(&server).write(operation, &body, &context()).await.unwrap();
+        assert_eq!(answer[number], "10");
+        assert_eq!(server.lines(), [line]);
+        let seen = &server.seen()[0];
+        assert!(seen.header("idempotency-key").starts_with(key), "{operation}");
+        assert!(seen.json().get(number).is_none(), "{operation}: the number stands in the path");
+    }
+}
+
+#[tokio::test]
+async fn a_customer_is_read_with_its_tag_and_found_by_its_address() {
+    let server = Server::playing(vec![
+        json(200, &json!({"CustNo": "ROSE01"})).with("ETag", "\"abc\""),
+        json(200, &json!({"Customers": []})),
+    ])
+    .await;
+    let sage = sage(&server);
+    let read = sage.read("customer.get", &json!({"CustNo": "ROSE01"}), &context()).await;
+    assert_eq!(found(read), json!({"CustNo": "ROSE01", "ETag": "\"abc\""}));
+    let read = sage.read("customers.by-email", &json!({"Email": "a+b@c.example"}), &context()).await;
+    assert_eq!(found(read), json!({"Customers": []}));
+    assert_eq!(server.lines()[1], "GET /gateway/Customer?email=a%2Bb%40c.example");
+}
+
+/// A change that read the city as Springfield, and found the customer changed since.
+fn guarded() -> serde_json::Value {
+    json!({"CustNo": "ROSE01", "IfMatch": "\"old\"", "Was": {"City": "Springfield", "Phone": null},
+           "City": "Arlington", "Phone": "1"})
+}
+
+async fn against(
+    now: serde_json::Value,
+) -> (Result<serde_json::Value, CallFailure>, Vec<super::server::Seen>) {
+    let stale = json(412, &json!({"error": {"code": "precondition_failed", "message": "m"}}));
+    let row = json(200, &now).with("ETag", "\"new\"");
+    let server =
+        Server::playing(vec![stale, row, json(200, &json!({"CustNo": "ROSE01", "City": "Arlington"}))]).await;
+    let answer = sage(&server).write("customer.update", &guarded(), &context()).await;
+    (answer, server.seen())
+}
+
+#[tokio::test]
+async fn a_customer_that_changed_elsewhere_is_changed_with_its_new_tag() {
+    let (answer, seen) = against(json!({"CustNo": "ROSE01", "City": "Springfield ", "Zip": "1"})).await;
+    answer.unwrap();
+    assert_eq!(seen[0].header("if-match"), "\"old\"");
+    assert_eq!(seen[0].json(), json!({"City": "Arlington", "Phone": "1"}));
+    assert_eq!(
+        (seen[2].header("if-match"), seen[2].json()),
+        ("\"new\"", json!({"City": "Arlington", "Phone": "1"}))
+    );
+}
+
+#[tokio::test]
+async fn what_is_changed_already_is_not_changed_again() {
+    let (answer, seen) = against(json!({"CustNo": "ROSE01", "City": "Arlington"})).await;
+    answer.unwrap();
+    assert_eq!(seen[2].json(), json!({"Phone": "1"}));
+    let (answer, seen) = against(json!({"CustNo": "ROSE01", "City": "Arlington", "Phone": "1"})).await;
+    assert_eq!(answer.unwrap()["Phone"], "1");
+    assert_eq!(seen.len(), 2);
+}
+
+#[tokio::test]
+async fn a_field_that_both_sides_changed_is_a_persons_to_decide() {
+    let (answer, seen) = against(json!({"CustNo": "ROSE01", "City": "Bonn"})).await;
+    let failure = answer.unwrap_err();
+    assert_eq!(failure.problem().code, "changed-meanwhile");
+    assert!(failure.problem().message.contains("City"));
+    assert!(matches!(failure, CallFailure::Permanent { .. }));
+    assert_eq!(seen.len(), 2, "nothing more was sent");
+}
+
+#[tokio::test]
+async fn changed_customers_are_items_with_a_cursor() {
+    let rows = json!([
+        {"CustNo": " ROSE01", "Company": "Jenny Rosen", "Hash": "h1", "NoticedAtMs": 1_795_165_201_000_u64},
+        {"CustNo": "LOVE01", "Deleted": true},
+    ]);
+    let server = Server::playing(vec![
+        json(200, &json!({"Customers": rows, "Cursor": "7.LOVE01", "More": true})),
+        json(200, &json!({"Customers": [], "Cursor": "7.LOVE01", "More": false})),
+        json(200, &json!({"Customers": []})),
+        json(404, &json!({"error": {"code": "record_not_found", "message": "m"}})),
+    ])
+    .await;
+    let sage = sage(&server);
+    let ask = |parameters: serde_json::Value| {
+        let sage = sage.clone();
+        async move { sage.read("customers.changed", &parameters, &context()).await }
+    };
+    let page = found(ask(json!({"cursor": null, "limit": 2})).await);
+    assert_eq!((&page["cursor"], &page["more"]), (&json!("7.LOVE01"), &json!(true)));
+    assert_eq!(
+        page["items"][0],
+        json!({"id": "ROSE01", "kind": "customer.changed", "version": "h1", "occurred_at_ms": 1_795_165_201_000_u64,
+            "payload": {"CustNo": " ROSE01", "Company": "Jenny Rosen"}})
+    );
+    // A gateway that gives no hash: the row's own.
+    assert_eq!(page["items"][1]["version"].as_str().unwrap().len(), 32);
+    assert_eq!(found(ask(json!({"cursor": "7.LOVE01", "limit": 10_000})).await)["items"], json!([]));
+    assert_eq!(
+        server.lines(),
+        ["GET /gateway/Customer/changes?limit=2", "GET /gateway/Customer/changes?limit=500&cursor=7.LOVE01"]
+    );
+    assert_eq!(code(ask(json!({"cursor": "x"})).await), "unreadable-answer");
+    assert_eq!(code(ask(json!({"cursor": null})).await), "unreadable-answer");
+    assert_eq!(code(ask(json!({"cursor": 1})).await), "invalid-parameters");
+}
+
+#[tokio::test]
+async fn a_duplicate_does_not_stand_in_for_a_change() {
+    let error = json!({"code": "duplicate_reference", "message": "m", "details": [{"CustNo": "OTHER1"}]});
+    let server = Server::playing(vec![json(409, &json!({"error": error}))]).await;
+    let body = json!({"CustNo": "ROSE01", "ExternalRef": "cus_1"});
+    let answer = sage(&server).write("customer.update", &body, &context()).await;
+    assert!(matches!(answer, Err(CallFailure::Permanent { .. })), "{answer:?}");
 }

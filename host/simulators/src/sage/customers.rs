@@ -8,7 +8,7 @@ use crate::sage::{Problem, SagePro, Written};
 use crate::stand_in::{Call, Draft, Moment, Reply};
 
 /// Fields and their widths in ARCUST.
-const FIELDS: &[(&str, usize)] = &[
+pub(crate) const FIELDS: &[(&str, usize)] = &[
     ("Company", 35),
     ("Contact", 30),
     ("Address1", 35),
@@ -69,7 +69,7 @@ impl SagePro {
             ("ExternalRef".to_owned(), json!(reference)),
         ]);
         self.customer_fields(&fields, &mut record)?;
-        record.insert("CreditHold".to_owned(), json!(false));
+        record.insert("OwnHold".to_owned(), json!(false));
         record.insert("ModifiedAtMs".to_owned(), json!(moment.now_ms));
         let draft = Draft::new("customer", number.clone(), reference, call).document(Value::Object(record));
         let answer = json!({"CustNo": number, "ExternalRef": reference});
@@ -88,7 +88,11 @@ impl SagePro {
         short.chain(long).find(free).unwrap_or_default()
     }
 
-    fn customer_fields(&self, fields: &Body<'_>, record: &mut Map<String, Value>) -> Result<(), Problem> {
+    pub(crate) fn customer_fields(
+        &self,
+        fields: &Body<'_>,
+        record: &mut Map<String, Value>,
+    ) -> Result<(), Problem> {
         for (name, width) in FIELDS {
             if let Some(text) = fields.text(name, *width)? {
                 record.insert((*name).to_owned(), json!(text));
@@ -126,6 +130,15 @@ impl SagePro {
             return Err(Problem::invalid("CustNo", "The number of a customer does not change."));
         }
         self.customer_fields(&fields, &mut record)?;
+        // An empty text clears, where there must not be one.
+        for (name, _) in FIELDS {
+            if body.get(name).and_then(Value::as_str).is_some_and(|text| text.trim().is_empty()) {
+                if *name == "Company" {
+                    return Err(Problem::invalid("Company", "The field is required."));
+                }
+                record.remove(*name);
+            }
+        }
         if let Some(reference) = fields.text("ExternalRef", 64)? {
             let other = self.documents.by_reference("Customer", reference, moment.now_ms);
             if other.is_some_and(|other| other.get("CustNo") != Some(&json!(number))) {
@@ -160,9 +173,19 @@ impl SagePro {
                 record.ok_or_else(|| Problem::missing("externalRef", "There is no such customer."))?;
             return Ok(Reply::json(200, &shown(record)).with("etag", tag(record)));
         }
+        if let Some(email) = call.query("email") {
+            let has = |record: &&Map<String, Value>| {
+                let own = record.get("Email").and_then(Value::as_str).unwrap_or_default();
+                own.trim().eq_ignore_ascii_case(email.trim()) && !own.trim().is_empty()
+            };
+            let found: Vec<Value> =
+                self.documents.customers(moment.seen_ms).filter(has).take(PAGE_MAX).map(shown).collect();
+            return Ok(Reply::json(200, &json!({"Customers": found})));
+        }
         let since = call.query("modifiedSince").and_then(|text| text.parse::<u64>().ok());
-        let since = since
-            .ok_or_else(|| Problem::invalid("modifiedSince", "externalRef or modifiedSince is required."))?;
+        let since = since.ok_or_else(|| {
+            Problem::invalid("modifiedSince", "externalRef, email or modifiedSince is required.")
+        })?;
         let after = call.query("after").unwrap_or_default();
         let modified = |record: &&Map<String, Value>| {
             record.get("ModifiedAtMs").and_then(Value::as_u64).is_some_and(|at| at >= since)
@@ -177,13 +200,22 @@ impl SagePro {
 }
 
 /// A customer as it is answered.
-fn shown(record: &Map<String, Value>) -> Value {
+pub(crate) fn shown(record: &Map<String, Value>) -> Value {
     let mut shown = record.clone();
     shown.remove("ModifiedAtMs");
+    let holds =
+        shown.remove("Holds").is_some_and(|holds| holds.as_object().is_some_and(|holds| !holds.is_empty()));
+    let own = shown.remove("OwnHold") == Some(Value::Bool(true));
+    shown.insert("CreditHold".to_owned(), json!(holds || own));
     Value::Object(shown)
 }
 
 /// The strong entity tag: a hash of what is answered.
 fn tag(record: &Map<String, Value>) -> String {
-    format!("\"{}\"", hex::encode(Sha256::digest(shown(record).to_string())).get(..16).unwrap_or_default())
+    format!("\"{}\"", hash(record))
+}
+
+/// The hash of what is answered.
+pub(crate) fn hash(record: &Map<String, Value>) -> String {
+    hex::encode(Sha256::digest(shown(record).to_string())).get(..16).unwrap_or_default().to_owned()
 }

@@ -1,11 +1,11 @@
-//! `/GLJournal`: balanced postings to the general ledger.
+//! `/GLJournal`: balanced postings to the general ledger, and their reversals.
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use crate::money;
 use crate::sage::checks::Body;
-use crate::sage::{Problem, SagePro, Written};
+use crate::sage::{Problem, SagePro, Written, duplicate};
 use crate::stand_in::{Call, Draft, Moment};
 
 /// Lines of a journal.
@@ -57,13 +57,61 @@ impl SagePro {
         let number = (self.next_journal - 1).to_string();
         let record = json!({
             "JournalNo": number, "ExternalRef": reference, "Date": date, "Currency": currency,
-            "Description": body.get("Description"), "Lines": body.get("Lines"),
+            "Description": body.get("Description"), "Lines": body.get("Lines"), "Reverses": null,
         });
         let draft = Draft::new("gl-journal", number.clone(), reference, call)
             .amount(currency, debits)
             .lines(lines)
             .document(record);
         let answer = json!({"JournalNo": number, "ExternalRef": reference});
+        Ok(Written { status: 201, answer, draft: Some(draft) })
+    }
+
+    /// The opposite of a journal, once.
+    pub(crate) fn journal_reverse(
+        &mut self,
+        call: &Call,
+        moment: Moment,
+        reversed: &str,
+        body: &Value,
+    ) -> Result<Written, Problem> {
+        let fields = Body::new(body, &["ExternalRef", "Date", "Description"])?;
+        let reference = self.new_reference("GLJournal", &fields, moment)?;
+        let date = self.open_date(&fields, "Date")?;
+        fields.required("Description", 35)?;
+        let journal = self.documents.by_number("GLJournal", reversed, moment.now_ms);
+        let journal = journal
+            .ok_or_else(|| Problem::missing("JournalNo", format!("There is no journal {reversed}.")))?;
+        let known = self.documents.reversal_of(reversed);
+        if let Some(known) =
+            known.and_then(|known| self.documents.by_number("GLJournal", known, moment.now_ms))
+        {
+            return Err(Problem { field: "JournalNo".to_owned(), ..duplicate(known) });
+        }
+        let currency = journal.get("Currency").and_then(Value::as_str).unwrap_or("USD").to_owned();
+        let (mut debits, mut swapped, mut lines) = (Decimal::ZERO, Vec::new(), Vec::new());
+        for line in journal.get("Lines").and_then(Value::as_array).into_iter().flatten() {
+            let amount = |name: &str| line.get(name).and_then(Value::as_str).and_then(money::parse);
+            let (debit, credit) = (amount("Credit"), amount("Debit"));
+            let posted = debit.unwrap_or_default() - credit.unwrap_or_default();
+            debits += debit.unwrap_or_default();
+            let text = |amount: Option<Decimal>| amount.map(|amount| money::text(amount, &currency));
+            swapped.push(json!({
+                "Account": line.get("Account"), "Debit": text(debit), "Credit": text(credit), "Descrip": line.get("Descrip"),
+            }));
+            lines.push(json!({"account": line.get("Account"), "amount": money::text(posted, &currency)}));
+        }
+        self.next_journal += 1;
+        let number = (self.next_journal - 1).to_string();
+        let record = json!({
+            "JournalNo": number, "ExternalRef": reference, "Date": date, "Currency": currency,
+            "Description": body.get("Description"), "Lines": swapped, "Reverses": reversed,
+        });
+        let draft = Draft::new("gl-journal-reversal", number.clone(), reference, call)
+            .amount(&currency, debits)
+            .lines(lines)
+            .document(record);
+        let answer = json!({"JournalNo": number, "ExternalRef": reference, "Reverses": reversed});
         Ok(Written { status: 201, answer, draft: Some(draft) })
     }
 }

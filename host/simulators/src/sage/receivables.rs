@@ -1,20 +1,22 @@
-//! `/Invoice`, `/CreditMemo`, `/CashReceipt`.
+//! `/Invoice` and `/CashReceipt`.
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use crate::money;
 use crate::sage::checks::Body;
+use crate::sage::customers::shown;
 use crate::sage::{Problem, SagePro, Written, duplicate};
 use crate::stand_in::{Call, Draft, Moment};
 
 /// Lines of a document.
-const LINES_MAX: usize = 500;
+pub(crate) const LINES_MAX: usize = 500;
 const INVOICE: &[&str] = &[
     "ExternalRef",
     "CustNo",
     "InvoiceDate",
     "PONum",
+    "Order",
     "Currency",
     "PaymentStatus",
     "Lines",
@@ -23,22 +25,19 @@ const INVOICE: &[&str] = &[
     "Terms",
     "Notes",
 ];
-const CREDIT_MEMO: &[&str] = &[
+const LINE: &[&str] = &["Item", "Descrip", "Qty", "Price"];
+pub(crate) const PAYMENT: &[&str] = &["Method", "Amount", "Reference", "Date"];
+const RECEIPT: &[&str] = &[
     "ExternalRef",
     "CustNo",
-    "InvoiceDate",
-    "PONum",
+    "Amount",
     "Currency",
-    "AppliesTo",
-    "Lines",
-    "Tax",
-    "Reason",
-    "Notes",
+    "DatePaid",
+    "Reference",
+    "Method",
+    "Order",
+    "Applications",
 ];
-const LINE: &[&str] = &["Item", "Descrip", "Qty", "Price"];
-const PAYMENT: &[&str] = &["Method", "Amount", "Reference", "Date"];
-const RECEIPT: &[&str] =
-    &["ExternalRef", "CustNo", "Amount", "Currency", "DatePaid", "Reference", "Method", "Applications"];
 const APPLICATION: &[&str] = &["InvNo", "Amount"];
 
 impl SagePro {
@@ -57,7 +56,7 @@ impl SagePro {
     }
 
     /// The customer, when it exists, is not held by another user and, for invoices, has credit.
-    fn customer_of<'a>(
+    pub(crate) fn customer_of<'a>(
         &self,
         fields: &Body<'a>,
         moment: Moment,
@@ -68,7 +67,10 @@ impl SagePro {
             return Err(Problem::missing("CustNo", format!("There is no customer {number}.")));
         };
         self.check_unlocked(number)?;
-        if needs_credit && customer.get("CreditHold") == Some(&Value::Bool(true)) {
+        let held = || {
+            customer.as_object().is_some_and(|row| shown(row).get("CreditHold") == Some(&Value::Bool(true)))
+        };
+        if needs_credit && held() {
             return Err(Problem::invalid("CustNo", "The customer is on hold (CREDSTAT = H)."));
         }
         Ok(number)
@@ -93,7 +95,7 @@ impl SagePro {
     }
 
     /// The lines and their total with tax.
-    fn lines(&self, fields: &Body<'_>, currency: &str) -> Result<(Vec<Value>, Decimal), Problem> {
+    pub(crate) fn lines(&self, fields: &Body<'_>, currency: &str) -> Result<(Vec<Value>, Decimal), Problem> {
         let mut total = Decimal::ZERO;
         let mut lines = Vec::new();
         for line in fields.rows("Lines", LINE, LINES_MAX)? {
@@ -160,6 +162,7 @@ impl SagePro {
         let date = self.open_date(&fields, "InvoiceDate")?;
         let currency = self.currency_of(&fields)?;
         let po_number = fields.text("PONum", 20)?;
+        let order = fields.text("Order", 10)?;
         fields.text("Notes", 254)?;
         if let Some(terms) = fields.text("Terms", 20)?
             && !self.options.terms.contains(terms)
@@ -170,11 +173,18 @@ impl SagePro {
         if total.is_sign_negative() {
             return Err(Problem::invalid("Lines", "The total is negative: that is a credit memo."));
         }
-        let balance = money::text(total - self.payment(&fields, currency, total)?, currency);
+        let paid = self.payment(&fields, currency, total)?;
+        let balance = money::text(total - paid, currency);
         self.next_invoice += 1;
         let number = (self.next_invoice - 1).to_string();
+        // The payment is a receipt of its own.
+        let receipt = (!paid.is_zero()).then(|| {
+            self.next_receipt += 1;
+            (self.next_receipt - 1).to_string()
+        });
         let record = json!({
             "InvNo": number, "ExternalRef": reference, "CustNo": customer, "InvoiceDate": date, "PONum": po_number,
+            "Order": order, "Tax": money::text(fields.money("Tax", currency)?.unwrap_or_default(), currency), "ReceiptNo": receipt,
             "Currency": currency, "Total": money::text(total, currency), "Balance": balance,
             "PaymentStatus": body.get("PaymentStatus"), "Lines": body.get("Lines"), "Payment": body.get("Payment"),
         });
@@ -182,47 +192,8 @@ impl SagePro {
             .amount(currency, total)
             .lines(lines)
             .document(record);
-        let answer = json!({"InvNo": number, "Balance": balance, "ExternalRef": reference});
-        Ok(Written { status: 201, answer, draft: Some(draft) })
-    }
-
-    pub(crate) fn credit_memo_create(
-        &mut self,
-        call: &Call,
-        moment: Moment,
-        body: &Value,
-    ) -> Result<Written, Problem> {
-        let fields = Body::new(body, CREDIT_MEMO)?;
-        let reference = self.new_reference("CreditMemo", &fields, moment)?;
-        let customer = self.customer_of(&fields, moment, false)?;
-        let date = self.open_date(&fields, "InvoiceDate")?;
-        let currency = self.currency_of(&fields)?;
-        fields.text("PONum", 20)?;
-        fields.text("Reason", 35)?;
-        fields.text("Notes", 254)?;
-        let applies_to = fields.text("AppliesTo", 10)?;
-        if let Some(invoice) = applies_to
-            && self.documents.balance(invoice, moment.now_ms).is_none()
-        {
-            return Err(Problem::missing("AppliesTo", format!("There is no invoice {invoice}.")));
-        }
-        let (lines, total) = self.lines(&fields, currency)?;
-        if total <= Decimal::ZERO {
-            return Err(Problem::invalid("Lines", "A credit memo is given in positive amounts."));
-        }
-        self.next_invoice += 1;
-        let number = (self.next_invoice - 1).to_string();
-        // ARMAST keeps credit memos with negative amounts.
-        let balance = money::text(-total, currency);
-        let record = json!({
-            "InvNo": number, "ExternalRef": reference, "CustNo": customer, "InvoiceDate": date, "Currency": currency,
-            "Total": balance, "Balance": balance, "AppliesTo": applies_to, "Lines": body.get("Lines"),
-        });
-        let draft = Draft::new("credit-memo", number.clone(), reference, call)
-            .amount(currency, -total)
-            .lines(lines)
-            .document(record);
-        let answer = json!({"InvNo": number, "Balance": balance, "ExternalRef": reference});
+        let answer =
+            json!({"InvNo": number, "Balance": balance, "ExternalRef": reference, "ReceiptNo": receipt});
         Ok(Written { status: 201, answer, draft: Some(draft) })
     }
 
@@ -239,6 +210,7 @@ impl SagePro {
         let currency = self.currency_of(&fields)?;
         fields.text("Reference", 64)?;
         fields.text("Method", 10)?;
+        let order = fields.text("Order", 10)?;
         let amount = fields.money_required("Amount", currency)?;
         if amount <= Decimal::ZERO {
             return Err(Problem::invalid("Amount", "A receipt is positive."));
@@ -272,7 +244,7 @@ impl SagePro {
         let record = json!({
             "ReceiptNo": number, "ExternalRef": reference, "CustNo": customer, "Amount": money::text(amount, currency),
             "Currency": currency, "DatePaid": date, "Unapplied": money::text(amount - applied, currency),
-            "Applications": body.get("Applications"),
+            "Order": order, "Applications": body.get("Applications"),
         });
         let draft = Draft::new("cash-receipt", number.clone(), reference, call)
             .amount(currency, amount)

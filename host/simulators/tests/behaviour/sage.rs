@@ -27,7 +27,7 @@ async fn an_invoice_with_payment_is_closed() {
     let answer = write(&sage, "/Invoice", "ch_1:invoice", &invoice("ch_1")).await;
     assert_eq!(
         (answer.status, answer.json()),
-        (201, json!({"InvNo": "10234", "Balance": "0.00", "ExternalRef": "ch_1"}))
+        (201, json!({"InvNo": "10234", "Balance": "0.00", "ExternalRef": "ch_1", "ReceiptNo": "5001"}))
     );
     let line = &sage.ledger("invoice").await[0];
     assert_eq!((&line["business_key"], &line["amounts"]["USD"]), (&json!("ch_1"), &json!("49.98")));
@@ -175,4 +175,128 @@ async fn the_door_wants_a_key_and_a_company() {
     assert_eq!(sage.call("GET", "/Item/WIDGET-1", &[("x-company", "99")], "").await.status, 422);
     assert_eq!(sage.get("/Item/WIDGET-1").await.json()["Descrip"], "Widget");
     assert_eq!(sage.get("/Health").await.status, 200);
+}
+
+#[tokio::test]
+async fn open_invoices_of_an_order_are_listed_oldest_first() {
+    let sage = World::start(System::SagePro).await;
+    for (reference, date, order, status) in [
+        ("a", "2026-11-20", "4711", "Open"),
+        ("b", "2026-11-01", "4711", "Open"),
+        ("c", "2026-11-01", "4712", "Open"),
+        ("d", "2026-11-01", "4711", "Paid"),
+    ] {
+        let mut body = invoice(reference);
+        body["InvoiceDate"] = json!(date);
+        body["Order"] = json!(order);
+        body["PaymentStatus"] = json!(status);
+        if status == "Open" {
+            body.as_object_mut().unwrap().remove("Payment");
+        }
+        assert_eq!(write(&sage, "/Invoice", reference, &body).await.status, 201);
+    }
+    let open = sage.get("/Invoice?order=4711&open=true").await.json();
+    let references: Vec<_> =
+        open["Invoices"].as_array().unwrap().iter().map(|one| &one["ExternalRef"]).collect();
+    assert_eq!(references, ["b", "a"]);
+    assert_eq!(sage.get("/Invoice?order=4711").await.status, 422);
+}
+
+#[tokio::test]
+async fn a_memo_is_made_void_once_and_its_money_comes_back() {
+    let sage = World::start(System::SagePro).await;
+    let mut memo = json!({"ExternalRef": "re_1", "CustNo": "ROSE01", "InvoiceDate": "2026-11-20", "Tax": "1.00",
+        "Lines": [{"Item": "WIDGET-1", "Qty": 1, "Price": "24.99"}],
+        "Refund": {"Method": "STRIPE", "Amount": "26.00", "Reference": "re_1", "Date": "2026-11-20"}});
+    assert_eq!(write(&sage, "/CreditMemo", "k1", &memo).await.status, 422, "more than the memo");
+    memo["Refund"]["Amount"] = json!("25.99");
+    assert_eq!(write(&sage, "/CreditMemo", "k1", &memo).await.json()["Balance"], "0.00");
+    let void = json!({"ExternalRef": "re_1", "Date": "2026-11-21", "Reason": "failed"});
+    let done = write(&sage, "/CreditMemo/10234/Void", "k2", &void).await;
+    assert_eq!((done.status, &done.json()["VoidDate"]), (201, &json!("2026-11-21")));
+    let again = write(&sage, "/CreditMemo/10234/Void", "k3", &void).await;
+    assert_eq!((again.status, &again.json()["Existing"]), (200, &json!(true)));
+    let line = &sage.ledger("credit-memo-void").await;
+    assert_eq!((line.len(), &line[0]["amounts"]["USD"]), (1, &json!("25.99")));
+    assert_eq!(write(&sage, "/CreditMemo/99/Void", "k4", &void).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_journal_is_reversed_once_whoever_asks() {
+    let sage = World::start(System::SagePro).await;
+    let journal = json!({"ExternalRef": "payout/po_1/1", "Date": "2026-11-20", "Description": "Payout", "Lines": [
+        {"Account": "1010-000", "Debit": "9.00"}, {"Account": "1190-000", "Credit": "9.00"}]});
+    write(&sage, "/GLJournal", "k1", &journal).await;
+    let reversal =
+        |reference: &str| json!({"ExternalRef": reference, "Date": "2026-11-25", "Description": "Reversal"});
+    let done = write(&sage, "/GLJournal/701/Reversal", "k2", &reversal("payout-reversal/po_1/1")).await;
+    assert_eq!((done.status, &done.json()["JournalNo"]), (201, &json!("702")));
+    let other = write(&sage, "/GLJournal/701/Reversal", "k3", &reversal("by hand")).await;
+    assert_eq!((other.status, &other.json()["error"]["details"][0]["JournalNo"]), (409, &json!("702")));
+    let line = &sage.ledger("gl-journal-reversal").await[0];
+    assert_eq!(line["lines"][0], json!({"account": "1010-000", "amount": "-9.00"}));
+}
+
+#[tokio::test]
+async fn holds_are_counted_by_what_they_rest_on() {
+    let sage = World::start(System::SagePro).await;
+    let hold = |reference: &str, set: bool| json!({"ExternalRef": reference, "Hold": set}).to_string();
+    for (reference, set, held) in
+        [("issfr_1", true, true), ("prv_1", true, true), ("issfr_1", false, true), ("prv_1", false, false)]
+    {
+        let answer = sage.call("PUT", "/Customer/ROSE01/Hold", &[], &hold(reference, set)).await;
+        assert_eq!(answer.json()["CreditHold"], held, "{reference} {set}");
+    }
+    // The credit department's own hold is not the gateway's to lift.
+    let own = sage.call("PUT", "/Customer/HELD01/Hold", &[], &hold("issfr_1", false)).await;
+    assert_eq!(own.json()["CreditHold"], true);
+    sage.call("PUT", "/Customer/ROSE01/Hold", &[], &hold("issfr_2", true)).await;
+    let refused = write(&sage, "/Invoice", "k", &invoice("ch_1")).await;
+    assert_eq!(code(&refused), "validation_failed");
+    assert_eq!(sage.ledger("customer-hold-update").await.len(), 5, "what changes nothing is not written");
+}
+
+#[tokio::test]
+async fn changed_customers_are_listed_once_from_their_cursor_on() {
+    let sage = World::start(System::SagePro).await;
+    let page = |cursor: &str, limit: usize| format!("/Customer/changes?cursor={cursor}&limit={limit}");
+    let (mut cursor, mut seen) = (String::new(), Vec::new());
+    loop {
+        let answer = sage.get(&page(&cursor, 4)).await.json();
+        seen.extend(answer["Customers"].as_array().unwrap().iter().map(|row| row["CustNo"].clone()));
+        cursor = answer["Cursor"].as_str().unwrap().to_owned();
+        if answer["More"] == false {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 6, "the first pass lists everybody");
+    assert_eq!(
+        sage.get(&page(&cursor, 4)).await.json()["Cursor"],
+        json!(cursor),
+        "nothing changed, nothing moved"
+    );
+    let people = json!([{"CustNo": "ROSE01", "City": "Arlington"}, {"CustNo": "NEW001", "Company": "New Ltd"},
+        {"CustNo": "LOVE01", "Deleted": true}]);
+    assert_eq!(sage.post("/_simulator/customers", &people).await.json()["seeded"], 3);
+    let changed = sage.get(&page(&cursor, 4)).await.json();
+    let rows = changed["Customers"].as_array().unwrap();
+    assert_eq!((&rows[0]["City"], &rows[1]["Company"]), (&json!("Arlington"), &json!("New Ltd")));
+    assert_eq!((&rows[2]["CustNo"], &rows[2]["Deleted"]), (&json!("LOVE01"), &json!(true)));
+    assert_eq!(sage.get("/Customer/LOVE01").await.status, 404);
+    assert_eq!(sage.get("/Customer/changes?cursor=nonsense").await.status, 422);
+    assert_eq!(sage.get("/Customer/changes?limit=501").await.status, 422);
+    let long = json!([{"CustNo": "ROSE01", "City": "x".repeat(21)}]);
+    assert_eq!(sage.post("/_simulator/customers", &long).await.status, 400);
+}
+
+#[tokio::test]
+async fn customers_are_found_by_address_and_cleared_by_an_empty_text() {
+    let sage = World::start(System::SagePro).await;
+    let found = sage.get("/Customer?email=Jenny.Rosen%40Example.com").await.json();
+    assert_eq!(found["Customers"][0]["CustNo"], "ROSE01");
+    assert_eq!(sage.get("/Customer?email=nobody%40example.com").await.json(), json!({"Customers": []}));
+    sage.call("PUT", "/Customer/ROSE01", &[], r#"{"City": "Bonn", "Zip": "53111"}"#).await;
+    let cleared = sage.call("PUT", "/Customer/ROSE01", &[], r#"{"City": "", "Zip": null}"#).await.json();
+    assert_eq!((cleared.get("City"), &cleared["Zip"]), (None, &json!("53111")));
+    assert_eq!(sage.call("PUT", "/Customer/ROSE01", &[], r#"{"Company": " "}"#).await.status, 422);
 }
