@@ -6,20 +6,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::System;
 use crate::exchange::Simulator;
 use crate::faults::{FaultKind, FaultRule, RandomFaults};
 use crate::ledger::PAGE_LINES_MAX;
-use crate::server::{REFUSE_MS_DEFAULT, respond};
+use crate::server::{REFUSE_MS_DEFAULT, forward, respond};
 use crate::stand_in::{Call, Reply};
+
+/// The largest request of customers.
+const CUSTOMERS_BYTES_MAX: usize = 1 << 20;
 
 /// The routes. `refuse` closes the listening socket for so many milliseconds.
 pub(crate) fn routes(refuse: mpsc::Sender<u64>) -> Router<Arc<Simulator>> {
@@ -34,7 +38,7 @@ pub(crate) fn routes(refuse: mpsc::Sender<u64>) -> Router<Arc<Simulator>> {
             post(objects).layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024)),
         )
         // What people change in the system itself, past its interface.
-        .route("/_simulator/customers", post(objects))
+        .route("/_simulator/customers", post(customers))
         .route("/_simulator/locks", post(locks))
         .route(
             "/_simulator/faults",
@@ -94,6 +98,17 @@ async fn world(State(simulator): State<Arc<Simulator>>) -> Response {
 
 async fn health(State(simulator): State<Arc<Simulator>>) -> Response {
     answer(&json!({"system": simulator.system.name(), "ready": true}))
+}
+
+/// Sage Pro takes rows as it takes objects; Epicor has desks of its own.
+async fn customers(state: State<Arc<Simulator>>, request: Request<Body>) -> Response {
+    if state.system != System::SagePro {
+        return forward(state, request).await;
+    }
+    match to_bytes(request.into_body(), CUSTOMERS_BYTES_MAX).await {
+        Ok(body) => objects(state, body).await,
+        Err(error) => refuse(&error.to_string()),
+    }
 }
 
 async fn objects(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Response {

@@ -221,7 +221,7 @@ async fn connection(stream: TcpStream, router: Router, mut drained: watch::Recei
     }
 }
 
-async fn forward(State(simulator): State<Arc<Simulator>>, request: Request<Body>) -> Response {
+pub(crate) async fn forward(State(simulator): State<Arc<Simulator>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
         return respond(Reply::empty(413));

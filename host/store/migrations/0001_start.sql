@@ -161,7 +161,8 @@ CREATE TABLE runs (
     updated_at     INTEGER NOT NULL,
     UNIQUE (event_seq, mapping),
     FOREIGN KEY (tenant, environment, mapping) REFERENCES mappings (tenant, environment, id),
-    CHECK (blocks = (state = 'leased' OR state = 'held' OR state = 'dead' OR (state = 'pending' AND deferred = 0))),
+    CHECK (blocks = (state = 'leased' OR state = 'planned' OR state = 'held' OR state = 'dead' OR
+           (state = 'pending' AND deferred = 0))),
     CHECK (open = (blocks OR state = 'pending')),
     CHECK (due = 0 OR state = 'pending'),
     CHECK ((lease_owner IS NOT NULL) = (state = 'leased')),

@@ -19,7 +19,7 @@
 //! | S6 | An attempt's intent is stored before its claim is returned. A lease that ends without a result leaves the delivery in doubt, and the run one process death richer. |
 //! | S7 | Final states never change again. |
 //! | S8 | Claims are fair: while several tenants have due work, none is served twice before each was served once. |
-//! | S9 | Runs with one mapping and one ordering key are claimed in the order of their events: a later one only when no earlier one is pending (unless deferred), leased, held or dead. |
+//! | S9 | Runs with one mapping and one ordering key are claimed in the order of their events: a later one only when no earlier one is pending (unless deferred), leased, planned with a delivery still open, held or dead. So a run sees what earlier events of its object brought about. |
 //! | S10 | A delivery is claimed only when every delivery it comes after is delivered, and no delivery of an earlier event with the same mapping and ordering key is unfinished. |
 //! | S11 | Nothing of one scope is ever answered to another. |
 //! | S12 | Open alerts with one scope, code and title are one alert, counted. |

@@ -63,7 +63,7 @@ pub(super) async fn read(api: &Api, operation: &str, parameters: &Value, call: &
         "checkout-session.by-payment-intent" => session(api, id(parameters, "payment_intent")?, call).await,
         "credit-note.get" => {
             let note = ["v1", "credit_notes", id(parameters, "id")?];
-            with_part(api, &note, "lines", call).await
+            with_part(api, &note, ("lines", &[]), call).await
         }
         "customers.by-email" => {
             let email = text(object_of(parameters, &["email"])?, "email")?;
@@ -106,8 +106,13 @@ async fn session(api: &Api, intent: &str, call: &Call<'_>) -> Answered {
 }
 
 /// An object with a list inside, of which it brings the first page.
-async fn with_part(api: &Api, path: &[&str; 3], part: &str, call: &Call<'_>) -> Answered {
-    let Some(mut object) = api.get(path, &[], call).await? else { return Ok(None) };
+async fn with_part(
+    api: &Api,
+    path: &[&str; 3],
+    (part, query): (&str, &Query<'_>),
+    call: &Call<'_>,
+) -> Answered {
+    let Some(mut object) = api.get(path, query, call).await? else { return Ok(None) };
     let first = object.get_mut(part).map(Value::take).filter(|lines| last_id(lines).is_some());
     let [version, collection, own] = *path;
     let lines = api.list(&[version, collection, own, part], &[], first, call).await?;
@@ -118,7 +123,9 @@ async fn with_part(api: &Api, path: &[&str; 3], part: &str, call: &Call<'_>) -> 
 }
 
 async fn invoice(api: &Api, invoice: &str, call: &Call<'_>) -> Answered {
-    with_part(api, &["v1", "invoices", invoice], "lines", call).await
+    // Since 2025-03-31.basil this alone says what paid it.
+    let payments = [("expand[]", "payments")];
+    with_part(api, &["v1", "invoices", invoice], ("lines", &payments), call).await
 }
 
 async fn invoice_of_intent(api: &Api, intent: &str, call: &Call<'_>) -> Answered {

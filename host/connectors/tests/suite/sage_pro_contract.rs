@@ -88,7 +88,7 @@ async fn every_request_is_one_of_the_contract() {
         let sage = connect("sage-pro", json!({"base_url": server.url}), &[("api_key", "key-12345")]);
         match operation.effect {
             Effect::Read => drop(sage.read(name, &asked, &context()).await.unwrap()),
-            Effect::Write(_) => {
+            Effect::Write(_) | Effect::Setup => {
                 let said = contract.operations().find(|one| one.said["operationId"] == id).unwrap().said;
                 let example = said.pointer("/requestBody/content/application~1json/example").unwrap();
                 for (field, value) in example.as_object().unwrap() {

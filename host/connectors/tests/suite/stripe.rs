@@ -129,7 +129,7 @@ async fn an_invoice_is_found_by_way_of_its_payments() {
         server.lines(),
         [
             "GET /v1/invoice_payments?payment%5Btype%5D=payment_intent&payment%5Bpayment_intent%5D=pi_1&limit=100",
-            "GET /v1/invoices/in_1",
+            "GET /v1/invoices/in_1?expand%5B%5D=payments",
             "GET /v1/invoices/in_1/lines?limit=100&starting_after=il_1",
         ]
     );

@@ -41,6 +41,9 @@ pub(super) fn read_head(body: &Bytes) -> Result<EventHead, NotAnEvent> {
     if !matches!(raw.object.as_deref(), Some("event" | "v2.core.event")) {
         return Err(malformed("its `object` is neither event nor v2.core.event".to_owned()));
     }
+    // A thin event names what happened as API v1 does, with its version before it.
+    let thin = raw.object.as_deref() == Some("v2.core.event");
+    let kind = raw.kind.strip_prefix("v1.").filter(|_| thin).unwrap_or(&raw.kind).to_owned();
     let object = raw.data.and_then(|data| data.object).or(raw.related_object);
     Ok(EventHead {
         occurred_at: raw.created.as_ref().and_then(read_time),
@@ -48,7 +51,7 @@ pub(super) fn read_head(body: &Bytes) -> Result<EventHead, NotAnEvent> {
         account: raw.account,
         object_id: object.and_then(|object| object.id),
         idempotency_key: raw.id,
-        kind: raw.kind,
+        kind,
         payload: body.clone(),
     })
 }
@@ -80,8 +83,11 @@ mod tests {
         let thin = br#"{"id":"evt_2","object":"v2.core.event","type":"v2.core.account.updated",
             "created":"2026-11-20T10:00:00.000Z","livemode":true,"related_object":{"id":"acct_1"}}"#;
         let head = read(thin).unwrap();
+        assert_eq!(head.kind, "v2.core.account.updated");
         assert_eq!(head.object_id.as_deref(), Some("acct_1"));
         assert_eq!(head.livemode, Some(true));
+        let thin = br#"{"id":"evt_3","object":"v2.core.event","type":"v1.charge.succeeded"}"#;
+        assert_eq!(read(thin).unwrap().kind, "charge.succeeded", "mappings serve both by one name");
     }
 
     #[test]

@@ -57,7 +57,7 @@ struct Run {
 
 impl Run {
     fn blocks(&self) -> bool {
-        matches!(self.state, RunState::Leased | RunState::Held | RunState::Dead)
+        matches!(self.state, RunState::Leased | RunState::Planned | RunState::Held | RunState::Dead)
             || (self.state == RunState::Pending && !self.deferred)
     }
 }

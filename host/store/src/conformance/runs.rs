@@ -8,8 +8,8 @@ use portolan_domain::{
 use super::{
     Place,
     world::{
-        LEASE_MS, START, World, alert, at, decision, held, plan, record, reference, reference_key, request,
-        why,
+        LEASE_MS, START, World, alert, at, dead, decision, held, plan, record, reference, reference_key,
+        request, why,
     },
 };
 use crate::{Finish, Page, StoreError, run::RunEnd};
@@ -106,7 +106,12 @@ pub async fn s9_a_later_run_of_an_object_waits_for_the_earlier_one(place: &dyn P
     assert!(world.claim_runs(at(9)).await.is_empty(), "a retried run still comes first");
     let again = world.claim_run(at(10)).await;
     world.finish_run(&again, plan("ch_1", vec![world.a_delivery("a", &[])]), at(10)).await;
-    assert_eq!(world.claim_run(at(10)).await.id, second, "a planned run blocks no other");
+    assert!(world.claim_runs(at(10)).await.is_empty(), "what it planned is not there yet");
+    let delivery = world.claim_delivery(at(10)).await;
+    world.finish_delivery(&delivery, dead(), at(10)).await;
+    assert!(world.claim_runs(at(11)).await.is_empty(), "a dead delivery can still be made");
+    world.store.delivery_cancel(&world.scope, &delivery.id, decision(at(12))).await.unwrap();
+    assert_eq!(world.claim_run(at(12)).await.id, second, "a later one sees what came of it");
 }
 
 pub async fn s9_a_deferred_run_does_not_block_later_ones(place: &dyn Place) {

@@ -202,12 +202,14 @@ impl World {
         assert_eq!(finish, Finish::Done);
     }
 
-    /// Accepts an event about the object and plans these deliveries for it at once. Everything else that is due
-    /// must have been claimed.
-    pub async fn planned(&self, object: &str, deliveries: Vec<NewDelivery>) -> RunId {
-        let (_, run) = self.accept(object).await;
+    /// Accepts an event and plans these deliveries for it at once, in the order of this key. The event is about
+    /// something else than others with the key, so that its run waits for none. Everything else that is due must
+    /// have been claimed.
+    pub async fn planned(&self, ordering_key: &str, deliveries: Vec<NewDelivery>) -> RunId {
+        let about = deliveries.first().map_or("nothing", |delivery| &delivery.key);
+        let (_, run) = self.accept(&format!("{about} of {ordering_key}")).await;
         let claim = self.claim_run(START).await;
-        self.finish_run(&claim, plan(object, deliveries), START).await;
+        self.finish_run(&claim, plan(ordering_key, deliveries), START).await;
         run
     }
 

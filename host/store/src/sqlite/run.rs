@@ -59,6 +59,13 @@ fn read(c: &mut Columns<'_, '_>) -> Result<Run, StoreError> {
     })
 }
 
+/// The last delivery of a run's plan is final: what waited for the run goes on.
+pub(super) fn ended(conn: &Connection, run_seq: i64) -> Result<(), StoreError> {
+    let sql = "SELECT mapping, ordering_key FROM runs WHERE seq = ?1";
+    let order = first(conn, sql, [run_seq], |c| Ok((c.get::<String>()?, c.get::<String>()?)))?;
+    order.map_or(Ok(()), |(mapping, ordering_key)| order::unblocked(conn, &mapping, &ordering_key))
+}
+
 /// Stores a run with its new event: it is due, and it is its turn unless an earlier one blocks it.
 pub(super) fn insert(
     conn: &Connection,

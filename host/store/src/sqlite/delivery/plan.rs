@@ -13,7 +13,7 @@ use crate::{
     run::NewDelivery,
     sqlite::{
         row::{all, change, first, json, json_list, json_of, millis},
-        run::Place,
+        run::{self, Place},
     },
 };
 
@@ -177,8 +177,11 @@ pub(super) fn end_run(conn: &Connection, run_seq: i64, now: Timestamp) -> Result
         let message = format!("{cancelled} of {} deliveries were cancelled", states.len());
         (RunState::Refused, json(&json!({ "code": "deliveries-cancelled", "message": message })))
     };
-    let sql = "UPDATE runs SET state = ?2, reason = coalesce(?3, reason), updated_at = ?4
+    let sql =
+        "UPDATE runs SET state = ?2, blocks = 0, open = 0, reason = coalesce(?3, reason), updated_at = ?4
                WHERE seq = ?1 AND state = 'planned'";
-    change(conn, sql, params![run_seq, state.as_str(), reason, millis(now)])?;
+    if change(conn, sql, params![run_seq, state.as_str(), reason, millis(now)])? > 0 {
+        run::ended(conn, run_seq)?;
+    }
     Ok(())
 }

@@ -129,7 +129,7 @@ pub(super) fn resolve(
     reason: &Value,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let blocks = matches!(state, RunState::Held | RunState::Dead);
+    let blocks = matches!(state, RunState::Planned | RunState::Held | RunState::Dead);
     change(conn, RESOLVE, params![run.seq, state.as_str(), blocks, json(reason), millis(now)])?;
     if blocks { Ok(()) } else { order::unblocked(conn, &run.mapping, &run.ordering_key) }
 }
