@@ -55,9 +55,13 @@ pub(super) fn changed<E: Erp>(cx: &Cx<'_>, erp: &E, created: bool) -> Result<Pla
     }
     let (concerns, numbers) =
         (std::mem::take(&mut documents.concerns), std::mem::take(&mut documents.numbers));
-    let told = tell::Told { kind: "customer", object: "customer", id: &id, status: "posted", about: &id };
+    // Each change is told: the event is what happened.
+    let about = &cx.event().id;
+    let told = tell::Told { kind: "customer", object: "customer", id: &id, status: "posted", about };
     let plan = tell::tell(tell::plan(documents, &id), flow, &told, &numbers);
-    holds::or_hold(plan, &concerns)
+    // When Stripe's own side changed it: what a conflict with the ERP is decided by.
+    let changed_at = (cx.event().occurred_at / 1_000).to_string();
+    holds::or_hold(plan.remember("stripe.customer", &id, "stripe.changed", changed_at), &concerns)
 }
 
 /// `customer.deleted`: nothing is deleted in an ERP, which needs its history; a person is told.
