@@ -6,6 +6,7 @@
 
 mod judge;
 mod keeper;
+mod month;
 mod play;
 mod print;
 
@@ -39,6 +40,20 @@ pub(crate) struct DemoArgs {
     /// Another seed: other charges of the same kind.
     #[arg(long, default_value_t = 7)]
     seed: u64,
+    /// What is played.
+    #[arg(long, value_enum, default_value_t = Story::Charges)]
+    story: Story,
+    /// About how many charges a month has, for each ERP.
+    #[arg(long, default_value_t = 300)]
+    charges: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Story {
+    /// Thirty-nine charges, event by event.
+    Charges,
+    /// A month of business: charges, fees, refunds, disputes, subscriptions, payouts; then the books are compared.
+    Month,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -82,6 +97,13 @@ async fn demo(args: DemoArgs) -> anyhow::Result<bool> {
         None => tempfile::Builder::new().prefix("portolan-demo-").tempdir()?.keep(),
     };
     std::fs::create_dir_all(&kept)?;
+    if args.story == Story::Month {
+        let good = month::month(&args, &kept).await?;
+        if args.data.is_none() {
+            std::fs::remove_dir_all(&kept)?;
+        }
+        return Ok(good);
+    }
     print::progress("Starting a host and stand-ins for Stripe, SAP ECC, Epicor and Sage Pro …");
     let cast = start(&args, &kept).await?;
     print::progress("Setting up three tenants through the API: connections, tables, modules, mappings …");

@@ -52,6 +52,15 @@ fn sap(erp: &StandIn, stripe: &StandIn, components: &Path) -> anyhow::Result<Ten
             "default_material": "4711",
             "user_name": "STRIPE_IF",
             "time_zone": "America/New_York",
+            "account_assignments": { "473120": { "cost_centre": "4220" } },
+            "flow": flow(&Accounts {
+                bank: "113100",
+                clearing: "113150",
+                transit: "113180",
+                conversion: "113170",
+                disputes: "113160",
+                fees: "473120",
+            }),
         }),
     })
 }
@@ -83,6 +92,14 @@ fn epicor(erp: &StandIn, stripe: &StandIn, components: &Path) -> anyhow::Result<
             "bank_account": "STRIPE",
             "default_part": "STRIPE-OTHER",
             "time_zone": "Europe/Berlin",
+            "flow": flow(&Accounts {
+                bank: "1010-00",
+                clearing: "1190-00",
+                transit: "1195-00",
+                conversion: "7200-00",
+                disputes: "1250-00",
+                fees: "6450-00",
+            }),
         }),
     })
 }
@@ -107,12 +124,42 @@ fn sage(erp: &StandIn, stripe: &StandIn, components: &Path) -> anyhow::Result<Te
             ("customers".to_owned(), customers(|customer| customer.sage_customer)),
         ],
         settings: json!({
-            "accounts": { "clearing": "1190-000", "sales": "4000-000" },
+            "accounts": { "clearing": "1190-000", "sales": "4000-000", "receivables": "1200-000" },
             "default_item": "STRIPE-OTHER",
             "guest_customer": "STRIPE",
             "time_zone": "UTC",
+            "flow": flow(&Accounts {
+                bank: "1010-000",
+                clearing: "1190-000",
+                transit: "1195-000",
+                conversion: "7200-000",
+                disputes: "1250-000",
+                fees: "6450-000",
+            }),
         }),
     })
+}
+
+/// The accounts of journals, as the ERP's standard world has them.
+struct Accounts {
+    bank: &'static str,
+    clearing: &'static str,
+    transit: &'static str,
+    conversion: &'static str,
+    disputes: &'static str,
+    fees: &'static str,
+}
+
+/// What the flows are to do: everything that they do by themselves.
+fn flow(accounts: &Accounts) -> Value {
+    json!({ "accounts": {
+        "bank": accounts.bank,
+        "clearing": accounts.clearing,
+        "transit": accounts.transit,
+        "conversion": accounts.conversion,
+        "disputes": accounts.disputes,
+        "fees": { "default": accounts.fees },
+    }})
 }
 
 fn read_stripe(stand_in: &StandIn) -> Value {

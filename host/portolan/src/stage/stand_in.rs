@@ -96,6 +96,14 @@ impl StandIn {
         Ok(entries)
     }
 
+    /// Its documents by kind, and every business key that was committed more than once.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn summary(&self) -> anyhow::Result<Value> {
+        self.client.get("/_simulator/ledger/summary").await
+    }
+
     /// Puts objects into it that are there from the beginning.
     ///
     /// # Errors

@@ -100,9 +100,12 @@ impl Default for SageOptions {
             accounts: pairs([
                 ("1010-000", "Bank"),
                 ("1190-000", "Stripe clearing"),
+                ("1195-000", "Money in transit"),
                 ("1200-000", "Receivables"),
+                ("1250-000", "Disputed payments"),
                 ("4000-000", "Sales"),
                 ("6450-000", "Payment fees"),
+                ("7200-000", "Currency differences"),
             ]),
             locked: BTreeSet::new(),
         }

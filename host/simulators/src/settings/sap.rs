@@ -196,6 +196,9 @@ fn gl_accounts() -> BTreeMap<String, GlAccount> {
     BTreeMap::from([
         ("113100".to_owned(), account("Bank", false)),
         ("113150".to_owned(), account("Stripe clearing", false)),
+        ("113160".to_owned(), account("Disputed payments", false)),
+        ("113170".to_owned(), account("Currency conversion", false)),
+        ("113180".to_owned(), account("Money in transit", false)),
         ("140000".to_owned(), account("Receivables (reconciliation)", false)),
         ("175000".to_owned(), account("Output tax", false)),
         ("473120".to_owned(), account("Payment fees", true)),
