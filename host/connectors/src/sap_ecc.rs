@@ -13,6 +13,7 @@
 //! | `find` | documents that are there |
 //! | `customers` | customers that are there |
 //! | `doors` | which way a document goes in |
+//! | `idoc`, `idoc_types` | IDocs in, and what became of them |
 //! | `documents` | writing them, and reading them back |
 
 mod config;
@@ -20,6 +21,8 @@ mod customers;
 mod documents;
 mod doors;
 mod find;
+mod idoc;
+mod idoc_types;
 mod messages;
 mod soap;
 mod table;
@@ -36,9 +39,10 @@ use portolan_domain::verdict::{CallFailure, InDoubt};
 use serde_json::{Map, Value, json};
 
 use self::{
-    config::{login, read_back, rfc, wrappers},
+    config::{login, read_back, rfc, services, wrappers},
     documents::Document,
     doors::Doors,
+    idoc::Idocs,
     soap::{Function, Reply, Rfc},
     xml::element_name,
 };
@@ -98,6 +102,8 @@ struct ReadBack {
 #[derive(Debug)]
 struct Ecc {
     rfc: Rfc,
+    services: Rfc,
+    idocs: Idocs,
     unit_of_work: UnitOfWork,
     doors: Doors,
     wrappers: BTreeMap<Document, String>,
@@ -130,14 +136,17 @@ impl Connector for SapEcc {
         let table_reader = settings.text_or("table_reader", "RFC_READ_TABLE")?;
         let limits = settings.limits()?;
         let (authorization, scrub) = login(&settings)?;
+        let services = services(&settings, authorization.clone())?;
         let rfc = rfc(&settings, authorization)?;
+        let idocs = Idocs::read(&settings, doors.has_idocs())?;
         settings.finish()?;
 
         element_name(table_reader, "").map_err(|_| refuse("table_reader", "must be a function's name"))?;
         let pool = outbound.pool(base_url, limits.timeout)?;
         let table_reader = table_reader.to_owned();
         let decimals = Mutex::default();
-        let system = Ecc { rfc, unit_of_work, doors, wrappers, read_back, table_reader, decimals };
+        let system =
+            Ecc { rfc, services, idocs, unit_of_work, doors, wrappers, read_back, table_reader, decimals };
         let connector = self.name();
         Ok(Guarded { connector, operations: OPERATIONS, system, pool, limits, scrub }.shared())
     }
@@ -185,7 +194,8 @@ impl System for Ecc {
 impl Ecc {
     /// Calls a function that changes nothing.
     async fn ask(&self, function: &Function<'_>, call: &Call<'_>) -> Result<Reply, CallFailure> {
-        self.rfc.call(Doing::Asking, function, call).await
+        let rfc = if self.doors.reads_by_service { &self.services } else { &self.rfc };
+        rfc.call(Doing::Asking, function, call).await
     }
 
     async fn check(&self, parameters: &Map<String, Value>, call: &Call<'_>) -> Result<Value, CallFailure> {

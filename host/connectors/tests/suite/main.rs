@@ -14,6 +14,7 @@ mod json_http;
 mod outbound;
 mod sage_pro;
 mod sap_ecc;
+mod sap_ecc_doors;
 mod sap_ecc_world;
 mod server;
 mod stripe;

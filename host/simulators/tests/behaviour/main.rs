@@ -17,4 +17,5 @@ mod harness;
 mod restart;
 mod sage;
 mod sap;
+mod sap_idoc;
 mod stripe;
