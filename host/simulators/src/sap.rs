@@ -24,6 +24,9 @@ mod idoc;
 mod idoc_out;
 mod idoc_read;
 mod messages;
+mod odata;
+mod odata_batch;
+mod odata_entity;
 mod open_items;
 mod parameters;
 mod read_table;
@@ -85,6 +88,23 @@ impl Finished {
         self.tables.push((name, rows));
     }
 
+    /// Rows of RETURN of type E, announcements left out: class and number, text.
+    fn failures(&self) -> Vec<(String, String)> {
+        let said = self.tables.iter().filter(|(name, _)| *name == "RETURN").flat_map(|(_, rows)| rows.iter());
+        let structures = self.exports.iter().filter_map(|(name, answer)| match answer {
+            Answer::Structure(row) if *name == "RETURN" => Some(row),
+            Answer::Structure(_) | Answer::Scalar(_) | Answer::Table(_) => None,
+        });
+        let field = |row: &Row, name: &str| {
+            row.iter().find(|(field, _)| *field == name).map(|(_, value)| value.clone()).unwrap_or_default()
+        };
+        let causes =
+            said.chain(structures).filter(|row| field(row, "TYPE") == "E" && field(row, "ID") != "RW");
+        causes
+            .map(|row| (format!("{}/{}", field(row, "ID"), field(row, "NUMBER")), field(row, "MESSAGE")))
+            .collect()
+    }
+
     /// Dates as web services type them: `2026-11-20`.
     fn iso_dates(&mut self) {
         for (name, value) in self.tables.iter_mut().flat_map(|(_, rows)| rows).flatten() {
@@ -104,6 +124,9 @@ pub(crate) struct SapEcc {
     idocs: Idocs,
     /// Customers that no IDoc went out of since they changed.
     changed: BTreeSet<String>,
+    /// Tokens of Gateway, and for how many writes each is still good (0: for ever).
+    tokens: BTreeMap<String, u64>,
+    next_token: u64,
     locked: BTreeSet<String>,
     /// Number ranges are outside the unit of work: they only go up.
     next_order: u64,
@@ -142,6 +165,8 @@ impl SapEcc {
             documents,
             idocs: Idocs::default(),
             changed: BTreeSet::new(),
+            tokens: BTreeMap::new(),
+            next_token: 0,
             locked: options.locked.iter().map(|object| alpha(object, 10)).collect(),
             next_order: options.sales_order_first,
             next_customer: options.customer_first,
@@ -177,7 +202,8 @@ impl SapEcc {
     /// What stands before any function: path, node, processes, logon.
     fn door(&self, call: &Call) -> Result<String, Reply> {
         let doors = [SOAP_PATH, LOGOFF_PATH, WSDL_PATH, idoc::XML_PATH, idoc::SOAP_PATH];
-        if !doors.contains(&call.path.as_str()) && service_function(call).is_none() {
+        let is_gateway = call.path.starts_with(odata::ROOT);
+        if !doors.contains(&call.path.as_str()) && service_function(call).is_none() && !is_gateway {
             return Err(Reply::html(404, "404 Resource not found", "The requested resource does not exist."));
         }
         if !self.options.icf_active {
@@ -255,6 +281,9 @@ impl StandIn for SapEcc {
                 self.sessions.remove(&id);
             }
             return Reply::html(200, "Logoff", "You have been logged off.").into();
+        }
+        if call.path.starts_with(odata::ROOT) {
+            return self.odata(call, moment, &user);
         }
         match call.path.as_str() {
             idoc::XML_PATH => self.idoc_xml(call, moment),

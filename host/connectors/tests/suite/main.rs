@@ -15,6 +15,7 @@ mod outbound;
 mod sage_pro;
 mod sap_ecc;
 mod sap_ecc_doors;
+mod sap_ecc_odata;
 mod sap_ecc_world;
 mod server;
 mod stripe;

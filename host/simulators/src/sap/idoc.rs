@@ -16,7 +16,7 @@ use crate::sap::idoc_read::{self, Posting};
 use crate::sap::parameters::Parameters;
 use crate::sap::tables::Record;
 use crate::sap::xml::{self, Element};
-use crate::sap::{Ended, Finished, SapEcc, Work, interface, soap_reply};
+use crate::sap::{Ended, SapEcc, Work, interface, soap_reply};
 use crate::stand_in::{Call, Draft, Moment, Outcome, Reply};
 
 /// The kind of a stored IDoc's ledger line.
@@ -328,21 +328,14 @@ impl SapEcc {
                 let number = finished.drafts.first().map(|draft| draft.number.clone()).unwrap_or_default();
                 Ok((format!("Document {number} has been saved"), finished.drafts))
             }
-            Ended::Answered(finished) => Err(first_cause(&finished)),
+            Ended::Answered(finished) => {
+                let cause = finished.failures().into_iter().next();
+                Err(cause.map_or_else(|| "Error in document".to_owned(), |(_, text)| text))
+            }
             Ended::Exception(name) => Err(name.to_owned()),
             Ended::Fault(_, text) => Err(text),
         }
     }
-}
-
-/// The first row of RETURN that is a cause, as message.
-fn first_cause(finished: &Finished) -> String {
-    let rows = finished.tables.iter().filter(|(name, _)| *name == "RETURN").flat_map(|(_, rows)| rows);
-    let field = |row: &[(&'static str, String)], name: &str| {
-        row.iter().find(|(field, _)| *field == name).map(|(_, value)| value.clone()).unwrap_or_default()
-    };
-    let mut causes = rows.filter(|row| field(row, "TYPE") == "E" && field(row, "ID") != "RW");
-    causes.next().map(|row| field(row, "MESSAGE")).unwrap_or_else(|| "Error in document".to_owned())
 }
 
 /// The parameter of a wish.

@@ -157,6 +157,10 @@ pub struct SapOptions {
     pub idoc_types: BTreeSet<String>,
     /// Partners with an inbound profile (WE20).
     pub partners: BTreeSet<String>,
+    /// For how many writes a token of Gateway is good; 0: for ever.
+    pub csrf_uses: u64,
+    /// Entities of one page of Gateway.
+    pub odata_page: usize,
     /// Where IDocs go out to.
     pub idocs_out: Option<IdocsOut>,
     /// HTTP status of a classic exception: 500, on some kernels 200.
@@ -281,6 +285,8 @@ impl Default for SapOptions {
             idoc_delay_ms: 0,
             idoc_types: owned(["ACC_DOCUMENT03", "DEBMAS06", "DEBMAS07", "ORDERS05"]),
             partners: owned(["PORTOLAN", "STRIPEGW"]),
+            csrf_uses: 0,
+            odata_page: 100,
             idocs_out: None,
             exception_status: 500,
             sales_order_first: 16_023,
