@@ -19,6 +19,7 @@ mod sap_ecc_odata;
 mod sap_ecc_world;
 mod server;
 mod stripe;
+mod transport;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
