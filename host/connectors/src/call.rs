@@ -143,6 +143,9 @@ impl<'a> Call<'a> {
 fn failure(doing: Doing, unanswered: Unanswered) -> CallFailure {
     match unanswered {
         Unanswered::Refused { message } => CallFailure::permanent("address-refused", message),
+        Unanswered::Unwelcome { message } => {
+            CallFailure::Unauthorized { problem: CallProblem::new("credentials-refused", message) }
+        }
         Unanswered::NotConnected { message } => {
             CallFailure::retryable("not-connected", format!("no connection could be made: {message}"))
         }

@@ -9,6 +9,7 @@
 //! 1. A socket is opened only to an address that was checked: names are resolved by `CheckedResolver`,
 //!    which hands over exactly the addresses it checked, and addresses written in URLs are checked before
 //!    the pool exists. A name that changes its answer later is checked again with the next socket.
+//!    Behind a proxy that a connection names, both the proxy and the target are checked.
 //! 2. No redirect is followed, no proxy of the environment is used, nothing is decompressed.
 //! 3. No request is ever sent twice: every repetition is the deliverer's decision.
 //! 4. Never more than `response_bytes_max` of an answer is held.
@@ -17,6 +18,8 @@
 
 mod address;
 mod resolve;
+mod tls;
+mod transport;
 
 use std::{
     net::IpAddr,
@@ -26,7 +29,6 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::Deserialize;
 use tokio::time::Instant;
 use url::{Host, Url};
@@ -34,6 +36,7 @@ use url::{Host, Url};
 pub use address::{AddressClass, AllowedTarget, InvalidTarget};
 use resolve::{CheckedResolver, RefusedAddress};
 pub use resolve::{Lookup, SystemLookup};
+pub(crate) use transport::Transport;
 
 use crate::ConfigError;
 
@@ -120,6 +123,7 @@ pub struct Outbound {
     policy: Arc<OutboundPolicy>,
     lookup: Arc<dyn Lookup>,
     tls: Arc<OnceLock<Result<rustls::ClientConfig, String>>>,
+    transport: Arc<Transport>,
 }
 
 impl Outbound {
@@ -132,7 +136,13 @@ impl Outbound {
     /// With another way to look up names.
     #[must_use]
     pub fn with_lookup(policy: OutboundPolicy, lookup: Arc<dyn Lookup>) -> Self {
-        Self { policy: Arc::new(policy), lookup, tls: Arc::new(OnceLock::new()) }
+        let (tls, transport) = (Arc::default(), Arc::default());
+        Self { policy: Arc::new(policy), lookup, tls, transport }
+    }
+
+    /// The same, for one connection whose tenant says more about its sockets.
+    pub(crate) fn with_transport(&self, transport: Transport) -> Self {
+        Self { transport: Arc::new(transport), ..self.clone() }
     }
 
     /// What the operator allows.
@@ -143,9 +153,20 @@ impl Outbound {
 
     /// A pool of sockets to `base_url`, whose calls take at most `timeout`.
     pub(crate) fn pool(&self, base_url: &str, timeout: Duration) -> Result<Pool, ConfigError> {
+        if base_url.get(..3).is_some_and(|begin| begin.eq_ignore_ascii_case("/H/")) {
+            let message = "a SAProuter string leads to NI, not to HTTP. Publish the system's HTTPS port through a \
+                           SAP Web Dispatcher, or reach it through an HTTP proxy (setting proxy), and give that URL";
+            return Err(base_url_error(message));
+        }
         let base = self.check_base_url(base_url).map_err(|message| base_url_error(&message))?;
         let plain = base.scheme() == "http";
-        let resolver = CheckedResolver::new(Arc::clone(&self.policy), Arc::clone(&self.lookup), plain);
+        if plain && self.transport.is_about_tls() {
+            return Err(base_url_error("tls_ca and client_certificate need https"));
+        }
+        let proxy = self.proxy()?;
+        // Behind a proxy the only name that sockets are opened to is the proxy's.
+        let opened_plain = proxy.as_ref().map_or(plain, |(_, plain)| *plain);
+        let resolver = CheckedResolver::new(Arc::clone(&self.policy), Arc::clone(&self.lookup), opened_plain);
         #[expect(clippy::disallowed_methods, reason = "this is the one place that makes HTTP clients")]
         let builder = reqwest::Client::builder()
             .user_agent(concat!("portolan/", env!("CARGO_PKG_VERSION")))
@@ -158,9 +179,37 @@ impl Outbound {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_SOCKETS_MAX)
             .dns_resolver(Arc::new(resolver))
-            .tls_backend_preconfigured(self.tls(plain).map_err(|message| base_url_error(&message))?);
+            .tls_backend_preconfigured(
+                self.tls(plain && opened_plain).map_err(|message| base_url_error(&message))?,
+            );
+        let target = proxy.as_ref().map(|_| {
+            Arc::new(CheckedResolver::new(Arc::clone(&self.policy), Arc::clone(&self.lookup), plain))
+        });
+        let builder = match proxy {
+            Some((proxy, _)) => builder.proxy(proxy),
+            None => builder,
+        };
         let client = builder.build().map_err(|error| base_url_error(&innermost(&error)))?;
-        Ok(Pool { client, base, response_bytes_max: self.policy.response_bytes_max })
+        Ok(Pool { client, base, target, response_bytes_max: self.policy.response_bytes_max })
+    }
+
+    /// The proxy of this connection, and whether it is spoken to without TLS.
+    fn proxy(&self) -> Result<Option<(reqwest::Proxy, bool)>, ConfigError> {
+        let Some(proxy) = &self.transport.proxy else { return Ok(None) };
+        let refused = |message: &str| ConfigError {
+            pointer: "/settings/proxy".to_owned(),
+            message: message.to_owned(),
+        };
+        let url = self.check_base_url(&proxy.url).map_err(|message| refused(&message))?;
+        if url.path() != "/" && !url.path().is_empty() {
+            return Err(refused("a proxy is scheme, host and port only"));
+        }
+        let plain = url.scheme() == "http";
+        let mut built = reqwest::Proxy::all(url).map_err(|error| refused(&innermost(&error)))?;
+        if let Some((user, password)) = &proxy.login {
+            built = built.basic_auth(user, password.expose());
+        }
+        Ok(Some((built, plain)))
     }
 
     /// A URL is taken only when nothing in it can lead elsewhere than it says.
@@ -214,9 +263,12 @@ impl Outbound {
     /// The certificates of the operating system are read once, for the first pool that needs them.
     fn tls(&self, plain: bool) -> Result<rustls::ClientConfig, String> {
         if plain {
-            return tls_without_roots();
+            return tls::without_roots();
         }
-        self.tls.get_or_init(|| tls_with_roots(&self.policy.root_certificates_pem)).clone()
+        if self.transport.is_about_tls() {
+            return self.transport.tls(&self.policy.root_certificates_pem);
+        }
+        self.tls.get_or_init(|| tls::with_roots(&self.policy.root_certificates_pem)).clone()
     }
 }
 
@@ -224,41 +276,13 @@ fn base_url_error(message: &str) -> ConfigError {
     ConfigError { pointer: "/settings/base_url".to_owned(), message: message.to_owned() }
 }
 
-fn tls_without_roots() -> Result<rustls::ClientConfig, String> {
-    Ok(tls_builder()?.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
-}
-
-fn tls_with_roots(extra_pem: &[String]) -> Result<rustls::ClientConfig, String> {
-    let mut extra = Vec::new();
-    for pem in extra_pem {
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let error = |error| format!("root_certificates_pem holds something that is no PEM: {error}");
-            extra.push(certificate.map_err(error)?.into_owned());
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider);
-    let verifier = verifier.map_err(|error| {
-        format!(
-            "no certificates to verify https with ({error}); install the operating system's certificate \
-             bundle (ca-certificates) or set root_certificates_pem"
-        )
-    })?;
-    let builder = tls_builder()?.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-    Ok(builder.with_no_client_auth())
-}
-
-fn tls_builder() -> Result<rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider);
-    builder.with_safe_default_protocol_versions().map_err(|error| format!("TLS is not usable: {error}"))
-}
-
 /// One connection's sockets to one base URL.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
     client: reqwest::Client,
     base: Url,
+    /// Behind a proxy: what checks the name of the target, which the proxy will look up for itself.
+    target: Option<Arc<CheckedResolver>>,
     response_bytes_max: usize,
 }
 
@@ -286,6 +310,9 @@ impl Pool {
             return Err(Unanswered::Refused { message });
         }
         let exchange = async {
+            if let (Some(target), Some(Host::Domain(name))) = (&self.target, self.base.host()) {
+                target.check(name).await?;
+            }
             let mut builder = self.client.request(request.method, request.url).headers(request.headers);
             if let Some(body) = request.body {
                 builder = builder.body(body);
@@ -393,6 +420,11 @@ pub(crate) enum Unanswered {
         /// Why.
         message: String,
     },
+    /// Nothing was carried out: the proxy, or the server's TLS, wants other credentials.
+    Unwelcome {
+        /// Who says so, and what.
+        message: String,
+    },
     /// Nothing was sent: no connection could be made.
     NotConnected {
         /// Why.
@@ -419,6 +451,16 @@ fn unanswered(error: &reqwest::Error) -> Unanswered {
         return Unanswered::Refused { message: refused.to_string() };
     }
     let message = innermost(error);
+    if let Some(alert) = find_source::<std::io::Error>(error).and_then(tls::refused_certificate) {
+        return Unanswered::Unwelcome {
+            message: format!("the server refuses the client certificate: {alert:?}"),
+        };
+    }
+    if error.is_connect() && message.contains("proxy authorization required") {
+        return Unanswered::Unwelcome {
+            message: "the proxy refuses proxy_user and proxy_password".to_owned(),
+        };
+    }
     if error.is_connect() {
         Unanswered::NotConnected { message }
     } else if error.is_builder() {

@@ -3,8 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    Connector, epicor::Epicor, json_http::JsonHttp, sage_pro::SagePro, sap_ecc::SapEcc, stripe::Stripe,
+    ConfigError, Connection, ConnectionConfig, Connector, Operation,
+    outbound::{Outbound, Transport},
 };
+use crate::{epicor::Epicor, json_http::JsonHttp, sage_pro::SagePro, sap_ecc::SapEcc, stripe::Stripe};
 
 /// All connectors the host has, by name.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +24,7 @@ impl Registry {
     /// Adds a connector; one of the same name gives way.
     #[must_use]
     pub fn with(mut self, connector: impl Connector + 'static) -> Self {
-        self.connectors.insert(connector.name(), Arc::new(connector));
+        self.connectors.insert(connector.name(), Arc::new(Routed(connector)));
         self
     }
 
@@ -35,6 +37,33 @@ impl Registry {
     /// All names, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.connectors.keys().copied()
+    }
+}
+
+/// A connector whose connections may have a way of their own to their system: certificates, a proxy. The connector
+/// sees settings without these, and makes its pool as always.
+#[derive(Debug)]
+struct Routed<C>(C);
+
+impl<C: Connector> Connector for Routed<C> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        self.0.operations()
+    }
+
+    fn connect(
+        &self,
+        config: &ConnectionConfig,
+        outbound: &Outbound,
+    ) -> Result<Arc<dyn Connection>, ConfigError> {
+        let mut config = config.clone();
+        match Transport::take(&mut config)? {
+            None => self.0.connect(&config, outbound),
+            Some(transport) => self.0.connect(&config, &outbound.with_transport(transport)),
+        }
     }
 }
 

@@ -13,6 +13,8 @@
 //! | `find` | documents that are there |
 //! | `customers` | customers that are there |
 //! | `doors` | which way a document goes in |
+//! | `odata`, `odata_url`, `multipart` | services of SAP Gateway |
+//! | `idoc`, `idoc_types` | IDocs in, and what became of them |
 //! | `documents` | writing them, and reading them back |
 
 mod config;
@@ -20,7 +22,12 @@ mod customers;
 mod documents;
 mod doors;
 mod find;
+mod idoc;
+mod idoc_types;
 mod messages;
+mod multipart;
+mod odata;
+mod odata_url;
 mod soap;
 mod table;
 mod xml;
@@ -36,9 +43,11 @@ use portolan_domain::verdict::{CallFailure, InDoubt};
 use serde_json::{Map, Value, json};
 
 use self::{
-    config::{login, read_back, rfc, wrappers},
+    config::{login, read_back, rfc, segments, services, wrappers},
     documents::Document,
     doors::Doors,
+    idoc::Idocs,
+    odata::Passes,
     soap::{Function, Reply, Rfc},
     xml::element_name,
 };
@@ -67,12 +76,16 @@ const OPERATIONS: &[Operation] = &[
     Operation { name: "customer.find", effect: Effect::Read },
     Operation { name: "customer.by-email", effect: Effect::Read },
     Operation { name: "table.read", effect: Effect::Read },
+    Operation { name: "odata.get", effect: Effect::Read },
     Operation { name: "sales-order.create", effect: ASK },
     Operation { name: "sales-order.change", effect: AGAIN },
     Operation { name: "accounting-document.post", effect: ASK },
     Operation { name: "accounting-document.reverse", effect: ASK },
     Operation { name: "customer.create", effect: ASK },
     Operation { name: "customer.change", effect: AGAIN },
+    Operation { name: "odata.create", effect: ASK },
+    Operation { name: "odata.update", effect: AGAIN },
+    Operation { name: "odata.batch", effect: ASK },
 ];
 
 /// The connector `sap-ecc`.
@@ -98,6 +111,10 @@ struct ReadBack {
 #[derive(Debug)]
 struct Ecc {
     rfc: Rfc,
+    services: Rfc,
+    idocs: Idocs,
+    odata_path: Vec<String>,
+    passes: Passes,
     unit_of_work: UnitOfWork,
     doors: Doors,
     wrappers: BTreeMap<Document, String>,
@@ -130,14 +147,28 @@ impl Connector for SapEcc {
         let table_reader = settings.text_or("table_reader", "RFC_READ_TABLE")?;
         let limits = settings.limits()?;
         let (authorization, scrub) = login(&settings)?;
+        let services = services(&settings, authorization.clone())?;
         let rfc = rfc(&settings, authorization)?;
+        let idocs = Idocs::read(&settings, doors.has_idocs())?;
+        let odata_path = segments(settings.text_or("odata_path", "/sap/opu/odata/sap")?)
+            .ok_or_else(|| refuse("odata_path", "must be a path like /sap/opu/odata/sap"))?;
         settings.finish()?;
 
         element_name(table_reader, "").map_err(|_| refuse("table_reader", "must be a function's name"))?;
         let pool = outbound.pool(base_url, limits.timeout)?;
-        let table_reader = table_reader.to_owned();
-        let decimals = Mutex::default();
-        let system = Ecc { rfc, unit_of_work, doors, wrappers, read_back, table_reader, decimals };
+        let system = Ecc {
+            rfc,
+            services,
+            idocs,
+            odata_path,
+            passes: Passes::default(),
+            unit_of_work,
+            doors,
+            wrappers,
+            read_back,
+            table_reader: table_reader.to_owned(),
+            decimals: Mutex::default(),
+        };
         let connector = self.name();
         Ok(Guarded { connector, operations: OPERATIONS, system, pool, limits, scrub }.shared())
     }
@@ -165,6 +196,7 @@ impl System for Ecc {
             "open-items.by-customer" => self.open_items(parameters, call).await?,
             "customer.get" => self.customer(parameters, call).await?,
             "customer.find" => self.find_customer(parameters, call).await?,
+            "odata.get" => return self.odata_get(parameters, call).await,
             "customer.by-email" => self.customer_by_email(parameters, call).await?,
             _ => Some(self.read_table(parameters, call).await?),
         };
@@ -172,6 +204,12 @@ impl System for Ecc {
     }
 
     async fn write(&self, operation: &str, body: &Value, call: &Call<'_>) -> Result<Value, CallFailure> {
+        match operation {
+            "odata.create" => return self.odata_create(body, call).await,
+            "odata.update" => return self.odata_update(body, call).await,
+            "odata.batch" => return self.odata_batch(body, call).await,
+            _ => {}
+        }
         let unknown = || CallFailure::permanent("unknown-operation", format!("{operation} is no write"));
         self.write_document(Document::of(operation).ok_or_else(unknown)?, body, call).await
     }
@@ -185,7 +223,8 @@ impl System for Ecc {
 impl Ecc {
     /// Calls a function that changes nothing.
     async fn ask(&self, function: &Function<'_>, call: &Call<'_>) -> Result<Reply, CallFailure> {
-        self.rfc.call(Doing::Asking, function, call).await
+        let rfc = if self.doors.reads_by_service { &self.services } else { &self.rfc };
+        rfc.call(Doing::Asking, function, call).await
     }
 
     async fn check(&self, parameters: &Map<String, Value>, call: &Call<'_>) -> Result<Value, CallFailure> {

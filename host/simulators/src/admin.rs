@@ -1,4 +1,5 @@
-//! The simulator's own routes, under `/_simulator/`: the ledger, the calls, the faults, the objects, the locks.
+//! The simulator's own routes, under `/_simulator/`: the ledger, the calls, the faults, the objects, the IDocs,
+//! the locks.
 //!
 //! For tests and the demo. There is no authentication: simulators listen on loopback only.
 
@@ -16,6 +17,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::System;
+use crate::background::own_call;
+use crate::clock::now_ms;
 use crate::exchange::Simulator;
 use crate::faults::{FaultKind, FaultRule, RandomFaults};
 use crate::ledger::PAGE_LINES_MAX;
@@ -39,6 +42,7 @@ pub(crate) fn routes(refuse: mpsc::Sender<u64>) -> Router<Arc<Simulator>> {
         )
         // What people change in the system itself, past its interface.
         .route("/_simulator/customers", post(customers))
+        .route("/_simulator/idocs", post(idocs))
         .route("/_simulator/locks", post(locks))
         .route(
             "/_simulator/faults",
@@ -128,6 +132,22 @@ async fn objects(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Respon
     };
     match simulator.seed(&call, objects).await {
         Ok(seeded) => answer(&json!({"seeded": seeded})),
+        Err(error) => refuse(&error),
+    }
+}
+
+async fn idocs(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Response {
+    let wish = match serde_json::from_slice::<Value>(&body) {
+        Ok(wish) => wish,
+        Err(error) => return refuse(&error.to_string()),
+    };
+    let drafts = simulator.stand_in().idocs(&wish, now_ms());
+    match drafts {
+        Ok(drafts) => {
+            let numbers: Vec<String> = drafts.iter().map(|draft| draft.number.clone()).collect();
+            simulator.commit_unasked(&own_call(), drafts, "idocs").await;
+            answer(&json!({"idocs": numbers}))
+        }
         Err(error) => refuse(&error),
     }
 }

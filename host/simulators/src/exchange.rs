@@ -279,6 +279,25 @@ impl Simulator {
     }
 }
 
+impl Simulator {
+    /// Commits what the system did without being called; what cannot be written is lost and logged.
+    pub(crate) async fn commit_unasked(&self, call: &Call, drafts: Vec<Draft>, operation: &str) {
+        if drafts.is_empty() {
+            return;
+        }
+        let receipts = {
+            let mut stand_in = self.stand_in();
+            let around = Circumstances { call, operation, kind: None, now_ms: now_ms() };
+            self.commit(stand_in.as_mut(), drafts, &around)
+        };
+        for receipt in receipts {
+            if !receipt.durable().await {
+                tracing::error!("the ledger cannot be written: background work is lost");
+            }
+        }
+    }
+}
+
 struct Circumstances<'a> {
     call: &'a Call,
     operation: &'a str,

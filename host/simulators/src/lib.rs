@@ -10,6 +10,7 @@
 //! * [`settings`]: what a simulator is told at start; the defaults are the documented standard world.
 //! * [`server`]: accept loop, one HTTP exchange per call, the closing of connections without an answer.
 //! * `exchange`: the life of one call: count, choose a fault, carry out, write the ledger, answer.
+//! * `background`: what a system does without being called.
 //! * `stand_in`: what each system implements: answer a call, and apply what was committed.
 //! * `stripe`, `sap`, `epicor`, `sage`: the systems.
 //! * [`ledger`], [`faults`]: the judge's book and the script of misfortunes, both readable over `/_simulator/`.
@@ -23,6 +24,7 @@
 #![recursion_limit = "256"]
 
 mod admin;
+mod background;
 mod clock;
 mod epicor;
 mod exchange;

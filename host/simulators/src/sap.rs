@@ -1,4 +1,4 @@
-//! SAP ECC behind `/sap/bc/soap/rfc`.
+//! SAP ECC behind `/sap/bc/soap/rfc`, web services, IDocs and Gateway.
 //!
 //! What it is faithful to: stateless calls (a BAPI answers a number and stores nothing, a commit in another call
 //! commits nothing), customer functions that commit inside, sessions where they are switched on, output tables
@@ -6,41 +6,52 @@
 //!
 //! The cast: [`xml`] reads and writes SOAP, [`parameters`] turns text into ABAP values, [`documents`] is what was
 //! committed, `sales_order`, `accounting`, `open_items`, `customer` and [`read_table`] are the functions, [`messages`] the rows
-//! of RETURN. This file is the ICF node: paths, logon, sessions, the unit of work.
+//! of RETURN, `soap` the calls and their unit of work, `idoc`… what comes and goes as IDocs. This file is the ICF node:
+//! paths and logon.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::ledger::Entry;
-use crate::settings::{SapOptions, UnitOfWork};
-use crate::stand_in::{Call, Draft, Moment, Outcome, Refusal, Reply, StandIn};
+use crate::settings::SapOptions;
+use crate::stand_in::{Call, Draft, Moment, Outcome, Outgoing, Refusal, Reply, StandIn};
 
 mod accounting;
 mod customer;
 mod documents;
+mod idoc;
+mod idoc_out;
+mod idoc_read;
 mod messages;
+mod odata;
+mod odata_batch;
+mod odata_entity;
 mod open_items;
 mod parameters;
 mod read_table;
 mod sales_order;
+mod soap;
 mod tables;
 mod where_clause;
+mod wsdl;
 mod xml;
 
 use documents::{Customer, Documents};
+use idoc::Idocs;
 use messages::Message;
 use parameters::{Interface, Parameters, alpha, alpha_out};
+use soap::{Session, service_function, session_cookie, soap_reply};
 use xml::{Answer, Row};
 
 /// Where SOAP-RFC is.
 const SOAP_PATH: &str = "/sap/bc/soap/rfc";
+/// Where web services are, each under its function's name.
+const SERVICES_PATH: &str = "/sap/bc/srt/rfc/sap/";
+/// Where functions are described.
+const WSDL_PATH: &str = "/sap/bc/soap/wsdl11";
 /// Where a session is ended.
 const LOGOFF_PATH: &str = "/sap/public/bc/icf/logoff";
-/// Sessions at the same time; beyond, the oldest is rolled back.
-const SESSIONS_MAX: usize = 1_000;
-/// A session without a call for so long is rolled back.
-const SESSION_IDLE_MS: u64 = 15 * 60 * 1_000;
 
 /// Who calls, when, with which request.
 pub(crate) struct Work<'a> {
@@ -76,18 +87,46 @@ impl Finished {
     fn table(&mut self, name: &'static str, rows: Vec<Row>) {
         self.tables.push((name, rows));
     }
-}
 
-#[derive(Default)]
-struct Session {
-    pending: Vec<Draft>,
-    used_at_ms: u64,
+    /// Rows of RETURN of type E, announcements left out: class and number, text.
+    fn failures(&self) -> Vec<(String, String)> {
+        let said = self.tables.iter().filter(|(name, _)| *name == "RETURN").flat_map(|(_, rows)| rows.iter());
+        let structures = self.exports.iter().filter_map(|(name, answer)| match answer {
+            Answer::Structure(row) if *name == "RETURN" => Some(row),
+            Answer::Structure(_) | Answer::Scalar(_) | Answer::Table(_) => None,
+        });
+        let field = |row: &Row, name: &str| {
+            row.iter().find(|(field, _)| *field == name).map(|(_, value)| value.clone()).unwrap_or_default()
+        };
+        let causes =
+            said.chain(structures).filter(|row| field(row, "TYPE") == "E" && field(row, "ID") != "RW");
+        causes
+            .map(|row| (format!("{}/{}", field(row, "ID"), field(row, "NUMBER")), field(row, "MESSAGE")))
+            .collect()
+    }
+
+    /// Dates as web services type them: `2026-11-20`.
+    fn iso_dates(&mut self) {
+        for (name, value) in self.tables.iter_mut().flat_map(|(_, rows)| rows).flatten() {
+            if name.ends_with("_DATE") && value.len() == 8 {
+                *value = [value.get(..4), value.get(4..6), value.get(6..)]
+                    .map(Option::unwrap_or_default)
+                    .join("-");
+            }
+        }
+    }
 }
 
 /// The system.
 pub(crate) struct SapEcc {
     options: SapOptions,
     documents: Documents,
+    idocs: Idocs,
+    /// Customers that no IDoc went out of since they changed.
+    changed: BTreeSet<String>,
+    /// Tokens of Gateway, and for how many writes each is still good (0: for ever).
+    tokens: BTreeMap<String, u64>,
+    next_token: u64,
     locked: BTreeSet<String>,
     /// Number ranges are outside the unit of work: they only go up.
     next_order: u64,
@@ -124,6 +163,10 @@ impl SapEcc {
         }
         Self {
             documents,
+            idocs: Idocs::default(),
+            changed: BTreeSet::new(),
+            tokens: BTreeMap::new(),
+            next_token: 0,
             locked: options.locked.iter().map(|object| alpha(object, 10)).collect(),
             next_order: options.sales_order_first,
             next_customer: options.customer_first,
@@ -158,7 +201,9 @@ impl SapEcc {
 
     /// What stands before any function: path, node, processes, logon.
     fn door(&self, call: &Call) -> Result<String, Reply> {
-        if call.path != SOAP_PATH && call.path != LOGOFF_PATH {
+        let doors = [SOAP_PATH, LOGOFF_PATH, WSDL_PATH, idoc::XML_PATH, idoc::SOAP_PATH];
+        let is_gateway = call.path.starts_with(odata::ROOT);
+        if !doors.contains(&call.path.as_str()) && service_function(call).is_none() && !is_gateway {
             return Err(Reply::html(404, "404 Resource not found", "The requested resource does not exist."));
         }
         if !self.options.icf_active {
@@ -172,79 +217,6 @@ impl SapEcc {
         let user = user.to_uppercase();
         let known = self.options.users.get(&user).is_some_and(|known| known.password == password);
         if known && client == self.options.client { Ok(user) } else { Err(self.unauthorized()) }
-    }
-
-    fn soap(&mut self, call: &Call, moment: Moment, user: &str) -> Outcome {
-        let refuse = |kind: &str, text: &str| Outcome::from(soap_reply(500, xml::fault(kind, text)));
-        if call.method != http::Method::POST {
-            return Reply::html(405, "405 Method not allowed", "SOAP-RFC takes POST.").into();
-        }
-        let content_type = call.header("content-type").unwrap_or_default();
-        if !content_type.starts_with("text/xml") {
-            return Reply::html(415, "415 Unsupported media type", "SOAP 1.1 is text/xml.").into();
-        }
-        let action = call.header("soapaction").unwrap_or_default().trim_matches('"');
-        if self.options.soap_action_strict && !action.is_empty() {
-            return refuse("INVALID_ACTION", "invalid action");
-        }
-        let envelope = match xml::parse(&call.body) {
-            Ok(envelope) if envelope.name == "Envelope" && envelope.namespace == xml::SOAP_NAMESPACE => {
-                envelope
-            }
-            Ok(_) => return refuse("SOAP_FORMAT", "The document is not a SOAP 1.1 envelope"),
-            Err(error) => return refuse("SOAP_FORMAT", &error),
-        };
-        let Some(function) = envelope.child("Body").and_then(|body| body.children.first()) else {
-            return refuse("SOAP_FORMAT", "The body is empty");
-        };
-        if function.namespace != xml::RFC_NAMESPACE {
-            return refuse("FUNCTION_NOT_FOUND", "The function is not in the namespace of functions");
-        }
-        let wrapped = self.options.wrappers.get(&function.name).cloned();
-        let target = wrapped.as_deref().unwrap_or(&function.name);
-        let Some(interface) = interface(target) else {
-            return refuse("FUNCTION_NOT_FOUND", &format!("Function module {} was not found", function.name));
-        };
-        if self.options.users.get(user).is_some_and(|known| known.forbidden.contains(&function.name)) {
-            let text = format!("No RFC authorization for function module {}.", function.name);
-            return refuse("RFC_AUTHORIZATION_FAILURE", &text);
-        }
-        let parameters = match Parameters::read(interface, function) {
-            Ok(parameters) => parameters,
-            Err((kind, text)) => return refuse(kind, &text),
-        };
-        let work = Work { call, moment, user };
-        let existing = if wrapped.is_some() { self.wrapper_finds(target, &parameters, moment) } else { None };
-        let ended = existing.map_or_else(|| self.execute(target, &work, &parameters), Ended::Answered);
-        let session = self.session(call, moment.now_ms);
-        match ended {
-            Ended::Fault(kind, text) => {
-                self.sessions.remove(&session.id);
-                soap_reply(500, xml::fault(kind, &text)).into()
-            }
-            Ended::Exception(name) => {
-                let prefix = &self.options.answer_prefix;
-                let body = format!(
-                    "<{prefix}:{function}.Exception xmlns:{prefix}=\"{}\"><Name>{name}</Name></{prefix}:{function}.Exception>",
-                    xml::RFC_NAMESPACE,
-                    function = function.name,
-                );
-                soap_reply(self.options.exception_status, xml::envelope(&body)).into()
-            }
-            Ended::Answered(mut finished) => {
-                let drafts = std::mem::take(&mut finished.drafts);
-                let wait = parameters.scalar("WAIT") == "X";
-                let end = UnitEnd {
-                    drafts,
-                    wrapped: wrapped.is_some(),
-                    failed: finished.failed,
-                    now_ms: moment.now_ms,
-                };
-                let commits = self.unit_of_work(target, wait, end, &session);
-                let reply = self.reply(&function.name, finished, &parameters);
-                Outcome { reply: session.cookie(reply), commits }
-            }
-        }
     }
 
     fn execute(&mut self, function: &str, work: &Work<'_>, parameters: &Parameters) -> Ended {
@@ -268,109 +240,9 @@ impl SapEcc {
         }
     }
 
-    /// A careful wrapper looks for the document first, and answers it.
-    fn wrapper_finds(&self, function: &str, parameters: &Parameters, moment: Moment) -> Option<Finished> {
-        if !self.options.wrapper_dedupe {
-            return None;
-        }
-        let system = self.logical_system();
-        let exists = |text: String| vec![Message::new("S", "ZSTRIPE", "001", text).row(&system)];
-        let mut finished = Finished::default();
-        if function == "BAPI_SALESORDER_CREATEFROMDAT2" {
-            let header = parameters.structure("ORDER_HEADER_IN");
-            let order = *self.documents.orders(Some(header.get("PURCH_NO_C")), moment.now_ms).first()?;
-            finished.export("SALESDOCUMENT", Answer::Scalar(order.number.clone()));
-            finished.table("RETURN", exists(format!("Sales document {} already exists", order.number)));
-        } else if function == "BAPI_ACC_DOCUMENT_POST" {
-            let header = parameters.structure("DOCUMENTHEADER");
-            let found = self.documents.documents(Some(header.get("REF_DOC_NO")), moment.now_ms);
-            let document = found.into_iter().find(|document| {
-                document.company == header.get("COMP_CODE")
-                    && document.doc_type == header.get("DOC_TYPE")
-                    && document.reversed_by.is_empty()
-                    && document.reverses.is_empty()
-            })?;
-            finished.export("OBJ_KEY", Answer::Scalar(document.key()));
-            finished.export("OBJ_SYS", Answer::Scalar(system.clone()));
-            finished.export("OBJ_TYPE", Answer::Scalar("BKPFF".to_owned()));
-            finished.table("RETURN", exists(format!("Document {} already exists", document.key())));
-        } else {
-            return None;
-        }
-        Some(finished)
-    }
-
-    /// What of the queued work is committed by this call.
-    fn unit_of_work(&mut self, function: &str, wait: bool, end: UnitEnd, session: &SessionKey) -> Vec<Draft> {
-        if end.wrapped {
-            // It commits with WAIT, or rolls back.
-            return if end.failed { Vec::new() } else { end.drafts };
-        }
-        let Some(open) = self.sessions.get_mut(&session.id) else { return Vec::new() };
-        match function {
-            "BAPI_TRANSACTION_COMMIT" => {
-                let delay_ms = if wait { 0 } else { self.options.update_delay_ms };
-                let mut drafts = std::mem::take(&mut open.pending);
-                for draft in &mut drafts {
-                    if let Some(document) = draft.document.as_object_mut() {
-                        document.insert("visible_at_ms".to_owned(), json!(end.now_ms + delay_ms));
-                    }
-                }
-                drafts
-            }
-            "BAPI_TRANSACTION_ROLLBACK" => {
-                open.pending.clear();
-                Vec::new()
-            }
-            _ => {
-                open.pending.extend(end.drafts);
-                Vec::new()
-            }
-        }
-    }
-
-    /// The session of a call. In a stateless system there is none, and what a BAPI queued goes nowhere.
-    fn session(&mut self, call: &Call, now_ms: u64) -> SessionKey {
-        if self.options.unit_of_work == UnitOfWork::Stateless {
-            return SessionKey::default();
-        }
-        self.sessions.retain(|_, session| session.used_at_ms + SESSION_IDLE_MS > now_ms);
-        let sent = session_cookie(call);
-        if let Some(id) = sent.filter(|id| self.sessions.contains_key(id)) {
-            if let Some(session) = self.sessions.get_mut(&id) {
-                session.used_at_ms = now_ms;
-            }
-            return SessionKey { id, new: false };
-        }
-        if self.sessions.len() >= SESSIONS_MAX {
-            let oldest =
-                self.sessions.iter().min_by_key(|(_, session)| session.used_at_ms).map(|(id, _)| id.clone());
-            if let Some(oldest) = oldest {
-                self.sessions.remove(&oldest);
-            }
-        }
-        self.next_session += 1;
-        let id = format!(
-            "SID%3aANON%3asimulator_{}_00%3a{:08x}{now_ms:x}",
-            self.options.system_id, self.next_session
-        );
-        self.sessions.insert(id.clone(), Session { pending: Vec::new(), used_at_ms: now_ms });
-        SessionKey { id, new: true }
-    }
-
-    fn reply(&self, function: &str, finished: Finished, parameters: &Parameters) -> Reply {
-        let prefix = &self.options.answer_prefix;
-        let mut body = format!("<{prefix}:{function}.Response xmlns:{prefix}=\"{}\">", xml::RFC_NAMESPACE);
-        for (name, answer) in &finished.exports {
-            xml::write_parameter(&mut body, name, answer);
-        }
-        for (name, rows) in finished.tables {
-            if parameters.names_table(name) {
-                xml::write_parameter(&mut body, name, &Answer::Table(rows));
-            }
-        }
-        body.push_str(&format!("</{prefix}:{function}.Response>"));
-        soap_reply(200, xml::envelope(&body))
+    fn described(&self, functions: &str) -> Reply {
+        let target = |name: &str| self.options.wrappers.get(name).cloned().unwrap_or_else(|| name.to_owned());
+        wsdl::answer(functions, target)
     }
 
     fn system_info(&self) -> Finished {
@@ -389,47 +261,12 @@ impl SapEcc {
     }
 }
 
-/// How a function's unit of work ends.
-struct UnitEnd {
-    drafts: Vec<Draft>,
-    wrapped: bool,
-    failed: bool,
-    now_ms: u64,
-}
-
-#[derive(Default)]
-struct SessionKey {
-    id: String,
-    new: bool,
-}
-
-impl SessionKey {
-    fn cookie(&self, reply: Reply) -> Reply {
-        if self.id.is_empty() {
-            return reply;
-        }
-        let state = if self.new { "NEW" } else { "ATT" };
-        reply.with("set-cookie", format!("sap-contextid={}-{state}; path={SOAP_PATH}; HttpOnly", self.id))
-    }
-}
-
-/// The session that a call names, without its state suffix.
-fn session_cookie(call: &Call) -> Option<String> {
-    let cookies = call.headers.get_all("cookie").iter().filter_map(|value| value.to_str().ok());
-    let value = cookies
-        .flat_map(|line| line.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix("sap-contextid="))?;
-    Some(value.strip_suffix("-NEW").or_else(|| value.strip_suffix("-ATT")).unwrap_or(value).to_owned())
-}
-
-fn soap_reply(status: u16, body: String) -> Reply {
-    Reply::new(status, "text/xml; charset=utf-8", body)
-}
-
 impl StandIn for SapEcc {
     fn operation(&self, call: &Call) -> String {
         match xml::function_name(&call.body) {
-            Some(function) if call.path == SOAP_PATH => function.to_owned(),
+            Some(function) if call.path == SOAP_PATH || service_function(call).is_some() => {
+                function.to_owned()
+            }
             _ => format!("{} {}", call.method, call.path),
         }
     }
@@ -445,7 +282,18 @@ impl StandIn for SapEcc {
             }
             return Reply::html(200, "Logoff", "You have been logged off.").into();
         }
-        self.soap(call, moment, &user)
+        if call.path.starts_with(odata::ROOT) {
+            return self.odata(call, moment, &user);
+        }
+        match call.path.as_str() {
+            idoc::XML_PATH => self.idoc_xml(call, moment),
+            idoc::SOAP_PATH => self.idoc_soap(call, moment),
+            WSDL_PATH => self.described(call.query("services").unwrap_or_default()).into(),
+            _ => match service_function(call).filter(|_| call.query("wsdl").is_some()) {
+                Some(function) => self.described(&function).into(),
+                None => self.soap(call, moment, &user),
+            },
+        }
     }
 
     fn apply(&mut self, entry: &Entry) {
@@ -461,10 +309,24 @@ impl StandIn for SapEcc {
                 self.next_accounting.entry((company, year)).or_insert(self.options.accounting_document_first);
             *next = (*next).max(number(&entry.number) + 1);
         }
+        if matches!(entry.kind.as_str(), documents::CUSTOMER | documents::CUSTOMER_UPDATE) {
+            self.changed.insert(entry.number.clone());
+        }
+        if matches!(entry.kind.as_str(), idoc::IDOC | idoc::IDOC_UPDATE) {
+            self.idocs.apply(entry);
+            if entry.kind == idoc::IDOC
+                && let Some(sent) = self.idocs.get(&entry.number).filter(|idoc| idoc.direction == "1")
+            {
+                self.changed.remove(&sent.object);
+            }
+        }
         self.documents.apply(entry);
     }
 
     fn refusal(&self, call: &Call, refusal: Refusal) -> Reply {
+        if call.path == idoc::SOAP_PATH && matches!(refusal, Refusal::Locked) {
+            return soap_reply(500, xml::fault("EA 728", "MSGID_LOCKED: the message id is being processed"));
+        }
         let function = xml::function_name(&call.body).unwrap_or_default();
         let target = self.options.wrappers.get(function).map_or(function, String::as_str);
         let message = match refusal {
@@ -503,7 +365,7 @@ impl StandIn for SapEcc {
         let envelope = xml::parse(&call.body).unwrap_or_default();
         let element = envelope.child("Body").and_then(|body| body.children.first());
         let read = element.and_then(|element| Parameters::read(interface(target)?, element).ok());
-        self.reply(function, finished, &read.unwrap_or_default())
+        self.reply(function, finished, &read.unwrap_or_default(), service_function(call).is_some())
     }
 
     fn lock(&mut self, object: &str, locked: bool) {
@@ -513,6 +375,28 @@ impl StandIn for SapEcc {
         } else {
             self.locked.remove(&object);
         }
+    }
+
+    fn seed(&mut self, objects: Vec<Value>) -> Result<Vec<Draft>, String> {
+        self.customers_seeded(objects, crate::clock::now_ms())
+    }
+
+    fn due(&mut self, now_ms: u64) -> Vec<Draft> {
+        let mut drafts = self.idocs_due(now_ms);
+        drafts.extend(self.debmas_due(now_ms));
+        drafts
+    }
+
+    fn outgoing(&mut self, now_ms: u64) -> Vec<Outgoing> {
+        self.idocs_outgoing(now_ms)
+    }
+
+    fn sent(&mut self, post: &Outgoing, status: Option<u16>, now_ms: u64) -> Vec<Draft> {
+        self.idocs_sent(post, status, now_ms)
+    }
+
+    fn idocs(&mut self, wish: &Value, now_ms: u64) -> Result<Vec<Draft>, String> {
+        self.idocs_wished(wish, now_ms)
     }
 
     fn world(&self) -> Value {

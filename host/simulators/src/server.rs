@@ -119,6 +119,7 @@ pub async fn serve(system: System, settings: SimulatorSettings) -> Result<Runnin
     };
     let simulator = Arc::new(Simulator::new(system, stand_in, ledger, faults, latency_ms));
     stripe::sending::send_live(&simulator);
+    tokio::spawn(crate::background::run(Arc::downgrade(&simulator)));
     let bind = |source| StartError::Bind { address: settings.listen, source };
     let listener = TcpListener::bind(settings.listen).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;

@@ -15,7 +15,7 @@ mod sap;
 
 pub use epicor::{EpicorBaq, EpicorBpm, EpicorCustomer, EpicorOptions, EpicorPart};
 pub use sage::{SageCustomer, SageOptions};
-pub use sap::{CompanyCode, GlAccount, SapCustomer, SapOptions, SapUser, UnitOfWork};
+pub use sap::{CompanyCode, GlAccount, IdocsOut, SapCustomer, SapOptions, SapUser, UnitOfWork};
 
 /// A system that can be stood in for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

@@ -172,6 +172,16 @@ impl Draft {
     }
 }
 
+/// Something that a system sends on its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: String,
+    /// What it carries, by the system's own numbers.
+    pub(crate) numbers: Vec<String>,
+}
+
 /// The answers that a fault asks for in the system's own words.
 #[derive(Clone, Copy)]
 pub(crate) enum Refusal {
@@ -217,5 +227,24 @@ pub(crate) trait StandIn: Send {
     /// Stripe, for the routes that only it has.
     fn as_stripe(&mut self) -> Option<&mut crate::stripe::Stripe> {
         None
+    }
+    /// What became due without a call: work that was stored for later.
+    fn due(&mut self, _now_ms: u64) -> Vec<Draft> {
+        Vec::new()
+    }
+    /// What is to be sent to others now.
+    fn outgoing(&mut self, _now_ms: u64) -> Vec<Outgoing> {
+        Vec::new()
+    }
+    /// What follows from the answer to a post; `None` when there was none.
+    fn sent(&mut self, _post: &Outgoing, _status: Option<u16>, _now_ms: u64) -> Vec<Draft> {
+        Vec::new()
+    }
+    /// IDocs that somebody asks for (SAP).
+    ///
+    /// # Errors
+    /// A sentence, when the system sends none or the wish is unusable.
+    fn idocs(&mut self, _wish: &Value, _now_ms: u64) -> Result<Vec<Draft>, String> {
+        Err("this system sends no IDocs".to_owned())
     }
 }

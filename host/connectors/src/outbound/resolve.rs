@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::{AddressClass, OutboundPolicy};
+use super::{AddressClass, OutboundPolicy, Unanswered};
 
 /// Addresses of one name that are looked at.
 const ADDRESSES_MAX: usize = 64;
@@ -74,6 +74,27 @@ impl CheckedResolver {
     /// `plain`: the addresses will be spoken to without TLS.
     pub(super) fn new(policy: Arc<OutboundPolicy>, lookup: Arc<dyn Lookup>, plain: bool) -> Self {
         Self { policy, lookup, plain }
+    }
+}
+
+impl fmt::Debug for CheckedResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckedResolver").field("plain", &self.plain).finish_non_exhaustive()
+    }
+}
+
+impl CheckedResolver {
+    /// Looks a name up that somebody else will connect to, and checks every address as if it were for itself.
+    pub(super) async fn check(&self, name: &str) -> Result<(), Unanswered> {
+        let addresses = self.lookup.addresses(name).await;
+        let addresses = addresses.map_err(|error| Unanswered::NotConnected {
+            message: format!("{name} cannot be looked up, so it cannot be checked: {error}"),
+        })?;
+        for address in addresses {
+            let refused = |refused: RefusedAddress| Unanswered::Refused { message: refused.to_string() };
+            check(&self.policy, name, address, self.plain).map_err(refused)?;
+        }
+        Ok(())
     }
 }
 

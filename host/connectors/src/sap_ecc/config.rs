@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     ReadBack,
     documents::Document,
-    soap::Rfc,
+    soap::{Rfc, Way},
     xml::{DateFormat, element_name},
 };
 use crate::{
@@ -26,21 +26,28 @@ pub(super) fn segments(path: &str) -> Option<Vec<String>> {
     (!leads_elsewhere).then_some(segments)
 }
 
-pub(super) fn rfc(settings: &Settings<'_>, authorization: HeaderValue) -> Result<Rfc, ConfigError> {
+/// Client and language of every request.
+fn client(settings: &Settings<'_>) -> Result<(String, String), ConfigError> {
     let client = settings.text_or("client", "100")?;
     let language = settings.text_or("language", "EN")?;
-    let path = settings.text_or("soap_path", "/sap/bc/soap/rfc")?;
-    let action = settings.text_or("soap_action", "")?;
-    let formats = [("dats", DateFormat::Dats), ("iso", DateFormat::Iso)];
-    let dates = settings.choice("date_format", &formats, DateFormat::Dats)?;
     if client.len() != 3 || !client.bytes().all(|b| b.is_ascii_digit()) {
         return Err(refuse("client", "must be three digits, like 100"));
     }
     if !(1..=2).contains(&language.len()) || !language.bytes().all(|b| b.is_ascii_alphabetic()) {
         return Err(refuse("language", "must be a language's letters, like EN"));
     }
-    let segments =
-        segments(path).ok_or_else(|| refuse("soap_path", "must be a path like /sap/bc/soap/rfc"))?;
+    Ok((client.to_owned(), language.to_owned()))
+}
+
+/// SOAP-RFC: all functions behind one path.
+pub(super) fn rfc(settings: &Settings<'_>, authorization: HeaderValue) -> Result<Rfc, ConfigError> {
+    let (client, language) = client(settings)?;
+    let path = settings.text_or("soap_path", "/sap/bc/soap/rfc")?;
+    let action = settings.text_or("soap_action", "")?;
+    let formats = [("dats", DateFormat::Dats), ("iso", DateFormat::Iso)];
+    let dates = settings.choice("date_format", &formats, DateFormat::Dats)?;
+    let path = segments(path);
+    let path = path.ok_or_else(|| refuse("soap_path", "must be a path like /sap/bc/soap/rfc"))?;
     let action = plain_header(&format!("\"{action}\"")).filter(|_| !action.contains('"'));
     let action = action.ok_or_else(|| refuse("soap_action", "must be visible ASCII without quotes"))?;
     let headers = HeaderMap::from_iter([
@@ -48,8 +55,32 @@ pub(super) fn rfc(settings: &Settings<'_>, authorization: HeaderValue) -> Result
         (header::ACCEPT, HeaderValue::from_static("text/xml")),
         (HeaderName::from_static("soapaction"), action),
     ]);
-    let (client, language) = (client.to_owned(), language.to_owned());
-    Ok(Rfc { path: segments, client, language, headers, dates })
+    Ok(Rfc { way: Way::One(path), client, language, headers, dates })
+}
+
+/// Web services: a path for each function.
+pub(super) fn services(settings: &Settings<'_>, authorization: HeaderValue) -> Result<Rfc, ConfigError> {
+    const TEMPLATE: &str = "/sap/bc/srt/rfc/sap/{function}/{client}/{function}/{function}";
+    let (client, language) = client(settings)?;
+    let refuse_path = |pointer: &str| refuse(pointer, format!("must be a path like {TEMPLATE}"));
+    let template = segments(settings.text_or("service_path", TEMPLATE)?);
+    let template = template.ok_or_else(|| refuse_path("service_path"))?;
+    let mut named = BTreeMap::new();
+    let fields = match settings.value("service_paths") {
+        None => Map::new(),
+        Some(Value::Object(fields)) => fields.clone(),
+        Some(_) => return Err(refuse("service_paths", "must be an object of function names and paths")),
+    };
+    for (function, path) in fields {
+        let pointer = format!("service_paths/{function}");
+        let path = path.as_str().and_then(segments).ok_or_else(|| refuse_path(&pointer))?;
+        named.insert(function, path);
+    }
+    let headers = HeaderMap::from_iter([
+        (header::AUTHORIZATION, authorization),
+        (header::ACCEPT, HeaderValue::from_static("text/xml")),
+    ]);
+    Ok(Rfc { way: Way::Each { template, named }, client, language, headers, dates: DateFormat::Iso })
 }
 
 pub(super) fn login(settings: &Settings<'_>) -> Result<(HeaderValue, Scrub), ConfigError> {

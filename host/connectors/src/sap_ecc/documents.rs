@@ -126,6 +126,14 @@ impl Ecc {
                 self.say_farewell(&jar, call).await;
                 result?
             }
+            (Door::Service, _) => {
+                let function = self.wrapped(document, parameters);
+                self.services.call(Doing::Changing, &function, call).await?.done()?
+            }
+            (door @ (Door::IdocXml | Door::IdocSoap), _) => {
+                self.send_idoc(door, document, (parameters, call)).await?;
+                Map::new()
+            }
         };
         let rows = messages::rows(values.get("RETURN"));
         if let Some(failure) = messages::failure(&rows) {
@@ -291,9 +299,12 @@ impl Ecc {
             return self.find_posting(conditions, call).await;
         }
         let header = |name| reference(parameters, "DOCUMENTHEADER", name);
+        // The fiscal year is SAP's to find out; the posting date says as much.
+        let year = header("FISC_YEAR").map(|year| ("GJAHR", year));
+        let (period, value) = year.or_else(|_| header("PSTNG_DATE").map(|date| ("BUDAT", date)))?;
         let conditions = vec![
             Condition::equal("BUKRS", header("COMP_CODE")?)?,
-            Condition::equal("GJAHR", header("FISC_YEAR")?)?,
+            Condition::equal(period, value)?,
             Condition::equal("BLART", header("DOC_TYPE")?)?,
             Condition::equal("XBLNR", header("REF_DOC_NO")?)?,
         ];

@@ -1,5 +1,8 @@
-//! Function calls by SOAP-RFC: envelope, answers, faults, and what HTTP statuses mean here. Knows functions
-//! by name only; what they do is known to its callers.
+//! Function calls by SOAP-RFC and by web services: envelope, answers, faults, and what HTTP statuses mean here.
+//! Knows functions by name only; what they do is known to its callers.
+//!
+//! A web service (`/sap/bc/srt/rfc/sap/…`) takes the same elements, one address for each function, with dates in
+//! ISO form; it answers `<FM>Response`. What leaves here has SAP's own dates whichever way it came.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::xml::{DateFormat, Element, Writer, element_name, parse};
 use crate::{
-    call::{Call, Doing, quote, retry_after_ms, secret_header, status_code},
+    call::{Call, Doing, plain_header, quote, retry_after_ms, secret_header, status_code},
     outbound::{Answer, Request},
     parameters::invalid,
 };
@@ -28,11 +31,52 @@ const COOKIE_BYTES_MAX: usize = 4096;
 /// How the function calls of a system are reached.
 #[derive(Debug)]
 pub(super) struct Rfc {
-    pub(super) path: Vec<String>,
+    pub(super) way: Way,
     pub(super) client: String,
     pub(super) language: String,
     pub(super) headers: HeaderMap,
     pub(super) dates: DateFormat,
+}
+
+/// Where functions are.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// All behind one path.
+    One(Vec<String>),
+    /// Each behind its own.
+    Each {
+        /// Segments in which `{function}` stands for the name in lower-case, `{client}` for the client.
+        template: Vec<String>,
+        /// Those that are elsewhere, by name.
+        named: BTreeMap<String, Vec<String>>,
+    },
+}
+
+impl Way {
+    fn path(&self, function: &str, client: &str) -> Vec<String> {
+        match self {
+            Self::One(path) => path.clone(),
+            Self::Each { template, named } => named.get(function).cloned().unwrap_or_else(|| {
+                let name = function.to_lowercase().replace('/', "_");
+                let fill =
+                    |segment: &String| segment.replace("{function}", &name).replace("{client}", client);
+                template.iter().map(fill).collect()
+            }),
+        }
+    }
+
+    /// The action that a service names in its description; none for SOAP-RFC, whose headers have theirs.
+    fn action(&self, function: &str, path: &[String]) -> Option<HeaderValue> {
+        // …/<definition>/<client>/<service>/<binding>
+        let service = path.len().checked_sub(2).and_then(|at| path.get(at)).map(|name| name.to_uppercase());
+        let service = match self {
+            Self::One(_) => None,
+            Self::Each { .. } => service,
+        };
+        let action =
+            format!("\"urn:sap-com:document:sap:rfc:functions:{}:{function}Request\"", service.as_deref()?);
+        plain_header(&action)
+    }
 }
 
 /// A call to make.
@@ -97,7 +141,7 @@ impl Fault {
 pub(super) struct Jar(BTreeMap<String, String>);
 
 impl Jar {
-    fn keep(&mut self, answer: &Answer) {
+    pub(super) fn keep(&mut self, answer: &Answer) {
         for value in answer.headers.get_all(header::SET_COOKIE) {
             let pair = value.to_str().ok().and_then(|text| text.split(';').next()?.split_once('='));
             let Some((name, value)) = pair else { continue };
@@ -134,7 +178,9 @@ impl Rfc {
         function: &Function<'_>,
         call: &Call<'_>,
     ) -> Result<Reply, CallFailure> {
-        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let path = self.way.path(function.name, &self.client);
+        let action = self.way.action(function.name, &path);
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let query = [("sap-client", self.client.as_str()), ("sap-language", self.language.as_str())];
         let url = call.pool().url(&path, &query).ok_or_else(|| invalid("", "no path to the system"))?;
         let envelope = envelope(function, self.dates)?;
@@ -143,9 +189,16 @@ impl Rfc {
         if let Some(cookies) = jar.header() {
             request = request.header(header::COOKIE, cookies);
         }
+        if let Some(action) = action {
+            request = request.header(http::HeaderName::from_static("soapaction"), action);
+        }
         let answer = call.send(doing, request).await?;
         jar.keep(&answer);
-        self.read(doing, function.name, &answer, call)
+        let mut reply = self.read(doing, function.name, &answer, call)?;
+        if let (Reply::Done(values), Way::Each { .. }) = (&mut reply, &self.way) {
+            values.iter_mut().for_each(|(name, value)| internal_dates(name, value));
+        }
+        Ok(reply)
     }
 
     fn read(
@@ -170,6 +223,23 @@ impl Rfc {
             Some(reply @ Reply::Done(_)) if status == 200 => Ok(reply),
             _ => Err(doing.unreadable(answer, &format!("this is not the answer of {function}"))),
         }
+    }
+}
+
+/// Dates of a web service as SAP keeps them: `2026-11-20` becomes `20261120`.
+fn internal_dates(name: &str, value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            let is_date = name.ends_with("_DATE") || name == "KEYDATE";
+            let digits = text.replace('-', "");
+            if is_date && text.len() == 10 && digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit())
+            {
+                *text = digits;
+            }
+        }
+        Value::Array(rows) => rows.iter_mut().for_each(|row| internal_dates(name, row)),
+        Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| internal_dates(name, value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -198,7 +268,7 @@ fn reply(root: &Element, function: &str) -> Option<Reply> {
     matches!(suffix, ".Response" | "Response").then(|| Reply::Done(content.fields()))
 }
 
-fn fault(fault: &Element) -> Fault {
+pub(super) fn fault(fault: &Element) -> Fault {
     let text = |name| fault.descendant(name).map(|element| element.text.trim().to_owned());
     let name = text("Name").or_else(|| text("type")).or_else(|| text("faultcode"));
     let message = text("message").or_else(|| text("Text")).or_else(|| text("faultstring"));
@@ -211,7 +281,7 @@ fn exception(exception: &Element) -> Fault {
     Fault { name, message: text("Text").or_else(|| text("Message")).unwrap_or_default() }
 }
 
-fn refusal(doing: Doing, answer: &Answer, call: &Call<'_>) -> CallFailure {
+pub(super) fn refusal(doing: Doing, answer: &Answer, call: &Call<'_>) -> CallFailure {
     let message = format!("SAP answered {}", answer.status);
     let problem = CallProblem::new(status_code(answer.status), message).with_detail(quote(answer));
     if answer.status == http::StatusCode::SERVICE_UNAVAILABLE && is_of_sap(answer) {

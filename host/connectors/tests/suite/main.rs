@@ -18,11 +18,14 @@ mod outbound;
 mod sage_pro;
 mod sage_pro_contract;
 mod sap_ecc;
+mod sap_ecc_doors;
+mod sap_ecc_odata;
 mod sap_ecc_world;
 mod server;
 mod stripe;
 mod stripe_sweep;
 mod stripe_writes;
+mod transport;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

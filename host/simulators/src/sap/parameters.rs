@@ -69,6 +69,15 @@ impl Parameters {
     /// # Errors
     /// A parameter that the function does not have, or a value that is not of its type.
     pub(crate) fn read(interface: Interface, function: &Element) -> Result<Self, Unreadable> {
+        Self::read_as(interface, function, false)
+    }
+
+    /// As [`Self::read`]; web services take dates in ISO form only.
+    pub(crate) fn read_as(
+        interface: Interface,
+        function: &Element,
+        iso_dates: bool,
+    ) -> Result<Self, Unreadable> {
         let mut parameters = Self::default();
         for element in &function.children {
             let Some((name, shape)) = interface.iter().find(|(name, _)| *name == element.name) else {
@@ -79,14 +88,14 @@ impl Parameters {
             };
             match shape {
                 Shape::Scalar(kind) => {
-                    parameters.scalars.insert(name, convert(name, &element.text, *kind)?);
+                    parameters.scalars.insert(name, convert(name, &element.text, *kind, iso_dates)?);
                 }
                 Shape::Structure(fields) => {
-                    parameters.structures.insert(name, fieldset(fields, element)?);
+                    parameters.structures.insert(name, fieldset(fields, element, iso_dates)?);
                 }
                 Shape::Table(fields) => {
                     let rows = element.children.iter().map(|row| match row.name.as_str() {
-                        "item" => fieldset(fields, row),
+                        "item" => fieldset(fields, row, iso_dates),
                         other => {
                             Err(("RFC_INVALID_TABLE", format!("{name}: rows are called item, not {other}")))
                         }
@@ -116,17 +125,17 @@ impl Parameters {
     }
 }
 
-fn fieldset(fields: Fields, element: &Element) -> Result<Fieldset, Unreadable> {
+fn fieldset(fields: Fields, element: &Element, iso_dates: bool) -> Result<Fieldset, Unreadable> {
     let mut set = BTreeMap::new();
     for child in &element.children {
         let kind =
             fields.iter().find(|(name, _)| *name == child.name).map_or(Kind::C(255), |(_, kind)| *kind);
-        set.insert(child.name.clone(), convert(&child.name, &child.text, kind)?);
+        set.insert(child.name.clone(), convert(&child.name, &child.text, kind, iso_dates)?);
     }
     Ok(Fieldset(set))
 }
 
-fn convert(name: &str, text: &str, kind: Kind) -> Result<String, Unreadable> {
+fn convert(name: &str, text: &str, kind: Kind, iso_dates: bool) -> Result<String, Unreadable> {
     let unfit = |why: &str| Err(("RFC_CONVERSION_FIELD", format!("{name}: '{text}' {why}")));
     match kind {
         Kind::C(length) => {
@@ -147,6 +156,9 @@ fn convert(name: &str, text: &str, kind: Kind) -> Result<String, Unreadable> {
         }
         Kind::D => {
             let digits = text.trim().replace('-', "");
+            if iso_dates && !digits.is_empty() && text.trim().len() != 10 {
+                return unfit("is not a date10");
+            }
             if digits.is_empty() || digits == "00000000" {
                 Ok(String::new())
             } else if is_date(&digits) {
@@ -201,10 +213,11 @@ mod tests {
 
     #[test]
     fn values_are_of_their_type_or_a_fault() {
-        let ok = |text, kind| convert("F", text, kind).unwrap();
+        let ok = |text, kind| convert("F", text, kind, false).unwrap();
         assert_eq!(ok("10", Kind::N(6)), "000010");
         assert_eq!(ok("2026-11-20", Kind::D), "20261120");
         assert_eq!(ok("00000000", Kind::D), "");
+        assert!(convert("F", "20261120", Kind::D, true).is_err());
         assert_eq!(ok("49.98-", Kind::P(23, 4)), "-49.98");
         for (text, kind) in [
             ("20261131", Kind::D),
@@ -213,7 +226,7 @@ mod tests {
             ("1.00001", Kind::P(23, 4)),
             ("1234567", Kind::N(6)),
         ] {
-            assert!(convert("F", text, kind).is_err(), "{text}");
+            assert!(convert("F", text, kind, false).is_err(), "{text}");
         }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) fn fields(table: &str) -> Option<&'static [Field]> {
         "BKPF" => BKPF,
         "BSEG" => BSEG,
         "ADR6" => ADR6,
+        "EDIDC" => EDIDC,
+        "EDIDS" => EDIDS,
         "KNA1" => KNA1,
         "KNB1" => KNB1,
         "KNVV" => KNVV,
@@ -118,6 +120,34 @@ const ADR6: &[Field] = &[
     ("SMTP_ADDR", 241, 'C', "E-Mail Address"),
 ];
 
+const EDIDC: &[Field] = &[
+    MANDT,
+    ("DOCNUM", 16, 'N', "IDoc number"),
+    ("STATUS", 2, 'C', "Status of IDoc"),
+    ("DIRECT", 1, 'C', "Direction"),
+    ("IDOCTP", 30, 'C', "Basic type"),
+    ("MESTYP", 30, 'C', "Message Type"),
+    ("SNDPRN", 10, 'C', "Partner Number of Sender"),
+    ("RCVPRN", 10, 'C', "Partner Number of Receiver"),
+    ("REFMES", 14, 'C', "Reference to message"),
+    ("ARCKEY", 70, 'C', "EDI archive key"),
+    ("CREDAT", 8, 'D', "IDoc Created On"),
+];
+
+const EDIDS: &[Field] = &[
+    MANDT,
+    ("DOCNUM", 16, 'N', "IDoc number"),
+    ("COUNTR", 16, 'N', "Counter"),
+    ("STATUS", 2, 'C', "Status of IDoc"),
+    ("STATXT", 70, 'C', "Status text"),
+    ("STAPA1", 50, 'C', "Parameter 1"),
+    ("STAPA2", 50, 'C', "Parameter 2"),
+    ("STAPA3", 50, 'C', "Parameter 3"),
+    ("STAPA4", 50, 'C', "Parameter 4"),
+    ("STAMID", 20, 'C', "Message class"),
+    ("STAMNO", 3, 'N', "Message number"),
+];
+
 const KNA1: &[Field] = &[
     MANDT,
     ("KUNNR", 10, 'C', "Customer"),
@@ -177,6 +207,7 @@ impl SapEcc {
             "VBAK" | "VBKD" | "VBAP" => self.order_records(table, clause, seen_ms),
             "BKPF" | "BSEG" => self.accounting_records(table, clause, seen_ms),
             "ADR6" | "KNA1" | "KNB1" | "KNVV" => self.customer_records(table, seen_ms),
+            "EDIDC" | "EDIDS" => self.idocs.records(table),
             "MARA" => {
                 let known = self.options.materials.keys().chain(&self.options.materials_unmaintained);
                 known

@@ -85,6 +85,46 @@ pub struct GlAccount {
     pub co_object: bool,
 }
 
+/// Where IDocs go.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdocsOut {
+    /// `http://127.0.0.1:…/hooks/src_…`: plain HTTP on loopback.
+    pub url: String,
+    /// Basic authentication; none when empty.
+    pub user: String,
+    /// In clear: it is a simulator.
+    pub password: String,
+    /// RCVPRN.
+    pub partner: String,
+    /// `text/xml`, or `application/x-sap.idoc` by setting of the port.
+    pub content_type: String,
+    /// IDocs in one post, at most.
+    pub per_post: usize,
+    /// How long after a failed post it is repeated.
+    pub retry_ms: u64,
+    /// Whether customers that are created or changed go out by themselves.
+    pub automatic: bool,
+    /// Whether IDocs that came in are confirmed (ALEAUD01).
+    pub aleaud: bool,
+}
+
+impl Default for IdocsOut {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            user: String::new(),
+            password: String::new(),
+            partner: "PORTOLAN".to_owned(),
+            content_type: "text/xml".to_owned(),
+            per_post: 10,
+            retry_ms: 1_000,
+            automatic: false,
+            aleaud: false,
+        }
+    }
+}
+
 /// SAP ECC: behaviour and master data. Numbers are given without leading zeros.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -111,6 +151,18 @@ pub struct SapOptions {
     pub soap_action_strict: bool,
     /// Whether the ICF node is switched on.
     pub icf_active: bool,
+    /// How long an IDoc that came in waits until it is posted.
+    pub idoc_delay_ms: u64,
+    /// IDoc types that are registered for SOAP (SRTIDOC).
+    pub idoc_types: BTreeSet<String>,
+    /// Partners with an inbound profile (WE20).
+    pub partners: BTreeSet<String>,
+    /// For how many writes a token of Gateway is good; 0: for ever.
+    pub csrf_uses: u64,
+    /// Entities of one page of Gateway.
+    pub odata_page: usize,
+    /// Where IDocs go out to.
+    pub idocs_out: Option<IdocsOut>,
     /// HTTP status of a classic exception: 500, on some kernels 200.
     pub exception_status: u16,
     /// First sales order number.
@@ -233,6 +285,12 @@ impl Default for SapOptions {
             answer_prefix: "rfc".to_owned(),
             soap_action_strict: false,
             icf_active: true,
+            idoc_delay_ms: 0,
+            idoc_types: owned(["ACC_DOCUMENT03", "DEBMAS06", "DEBMAS07", "ORDERS05"]),
+            partners: owned(["PORTOLAN", "STRIPEGW"]),
+            csrf_uses: 0,
+            odata_page: 100,
+            idocs_out: None,
             exception_status: 500,
             sales_order_first: 16_023,
             customer_first: 100_100,

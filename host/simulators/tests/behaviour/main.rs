@@ -20,6 +20,7 @@ mod restart;
 mod sage;
 mod sage_contract;
 mod sap;
+mod sap_idoc;
 mod stripe;
 mod stripe_api;
 mod stripe_month;
