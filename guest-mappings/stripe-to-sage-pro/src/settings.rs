@@ -77,10 +77,11 @@ pub struct Accounts {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hold {
-    /// The invoice and its customer. A customer that guests share is never held.
-    #[default]
+    /// The invoice and its customer, who gets no further invoice until a person lifts the hold. A customer that
+    /// guests share is never held.
     Both,
     /// The invoice.
+    #[default]
     Invoice,
     /// The customer.
     Customer,

@@ -442,21 +442,30 @@ fn a_deleted_customer_is_kept_and_a_vanished_one_is_told() {
     assert_eq!(gone.violation().code, "customer-gone");
 }
 
+/// With what is put on hold.
+fn holding(what: &str, payload: Value) -> Trial<Sides> {
+    let mut settings = settings();
+    settings["hold"] = json!(what);
+    invoiced(Trial::new("stripe", "block", &payload).settings(settings))
+}
+
 #[test]
-fn a_suspect_charge_holds_its_invoice_and_its_customer() {
+fn a_suspect_charge_holds_its_invoice_and_where_wanted_its_customer() {
     let ended = invoiced(trial("block", json!({}))).run();
     assert_eq!(
         ended.body("hold-invoice-10234"),
         json!({"InvNo": "10234", "Hold": true, "ExternalRef": "issfr_1", "Reason": "Early fraud warning"})
     );
-    assert_eq!(ended.body("hold-customer")["CustNo"], "ROSE01");
-    assert_eq!(invoiced(trial("block", json!({"set": false}))).run().body("hold-customer")["Hold"], false);
+    assert_eq!(ended.plan().deliveries.len(), 1, "a held customer's next payment could not be invoiced");
+    assert_eq!(holding("both", json!({})).run().body("hold-customer")["CustNo"], "ROSE01");
+    assert_eq!(holding("both", json!({"set": false})).run().body("hold-customer")["Hold"], false);
 }
 
 #[test]
 fn the_customer_that_guests_share_is_never_held() {
     let mut settings = settings();
     settings["guest_customer"] = json!("ROSE01");
+    settings["hold"] = json!("both");
     let ended = invoiced(Trial::new("stripe", "block", &json!({})).settings(settings)).run();
     assert_eq!(ended.plan().deliveries.len(), 1);
 }

@@ -161,6 +161,7 @@ fn pipeline_settings(settings: &Settings) -> anyhow::Result<PipelineSettings> {
             cap_ms: pipeline.delivery_retry_cap_ms,
             attempts_max: pipeline.delivery_attempts_max,
         },
+        run_retry: RetryPolicy { cap_ms: pipeline.run_retry_cap_ms, ..PipelineSettings::default().run_retry },
         signature_tolerance_s: pipeline.signature_tolerance_s,
         client_certificate_header: header.context("server.client_certificate_header")?,
         ..PipelineSettings::default()

@@ -81,6 +81,8 @@ pub(crate) struct Pipeline {
     pub(crate) delivery_retry_base_ms: u64,
     /// The longest pause before any attempt, in milliseconds.
     pub(crate) delivery_retry_cap_ms: u64,
+    /// The longest pause before a run is executed again that was deferred or lacked facts, in milliseconds.
+    pub(crate) run_retry_cap_ms: u64,
     /// How long a sender's clock may differ from ours, in seconds.
     pub(crate) signature_tolerance_s: u64,
 }
@@ -152,6 +154,7 @@ impl Default for Pipeline {
             delivery_attempts_max: pipeline.delivery_retry.attempts_max,
             delivery_retry_base_ms: pipeline.delivery_retry.base_ms,
             delivery_retry_cap_ms: pipeline.delivery_retry.cap_ms,
+            run_retry_cap_ms: pipeline.run_retry.cap_ms,
             signature_tolerance_s: pipeline.signature_tolerance_s,
         }
     }

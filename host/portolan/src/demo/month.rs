@@ -32,8 +32,9 @@ pub(super) struct Shop {
 pub(super) async fn month(args: &DemoArgs, folder: &Path) -> anyhow::Result<bool> {
     print::progress("Starting a host, and for each ERP its stand-in and a Stripe account of its own …");
     let program = std::env::current_exe()?;
-    let quiet = ("PORTOLAN_LOG__FILTER", "warn");
-    let host = Host::start(&program, &folder.join("host"), &args.listen, &[quiet]).await?;
+    // A month passes in minutes, so what has to wait for its charges must not wait for minutes.
+    let settings = [("PORTOLAN_LOG__FILTER", "warn"), ("PORTOLAN_PIPELINE__RUN_RETRY_CAP_MS", "2000")];
+    let host = Host::start(&program, &folder.join("host"), &args.listen, &settings).await?;
     let mut shops = Vec::new();
     for (nth, system) in (0..).zip([System::SapEcc, System::Epicor, System::SagePro]) {
         let place = folder.join(system.name());
@@ -73,7 +74,8 @@ async fn open(
     Client::new(stripe.url(), None)?
         .post("/_simulator/month", &json!({ "seed": seed, "charges": args.charges }))
         .await?;
-    let setup = TenantSetup::standard(&erp, &stripe, &args.components)?;
+    let mut setup = TenantSetup::standard(&erp, &stripe, &args.components)?;
+    setup.settings["flow"]["payout"] = json!({ "patience": 100 });
     let tenant = Tenant::set_up(&host.operator, &setup).await?;
     // Besides webhooks, the source asks for what never came.
     let poll =
