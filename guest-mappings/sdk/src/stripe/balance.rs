@@ -61,6 +61,8 @@ pub struct Source {
     pub paid: Option<Money>,
     /// The charge it belongs to.
     pub charge: Option<String>,
+    /// Whether it has failed, or was canceled: money that moved for it has moved back, or will.
+    pub failed: bool,
 }
 
 /// An exchange rate, digit for digit as Stripe wrote it.
@@ -108,9 +110,10 @@ impl<'de> Deserialize<'de> for Source {
             amount_captured: Option<i64>,
             currency: Option<Currency>,
             charge: Option<Id>,
+            status: Option<String>,
         }
         Ok(match Form::deserialize(deserializer)? {
-            Form::Bare(id) => Self { id, paid: None, charge: None },
+            Form::Bare(id) => Self { id, paid: None, charge: None, failed: false },
             Form::Object(object) => Self {
                 paid: object
                     .amount_captured
@@ -118,6 +121,7 @@ impl<'de> Deserialize<'de> for Source {
                     .zip(object.currency)
                     .map(|(minor, currency)| Money::new(minor, currency)),
                 charge: object.charge.map(|charge| charge.to_string()),
+                failed: matches!(object.status.as_deref(), Some("failed" | "canceled")),
                 id: object.id,
             },
         })

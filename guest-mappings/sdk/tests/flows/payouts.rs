@@ -235,6 +235,22 @@ fn a_refund_that_failed_before_it_was_posted_leaves_no_line() {
 }
 
 #[test]
+fn a_refund_that_failed_and_was_never_posted_meets_its_return_on_the_clearing_account() {
+    // Its money left with one payout and came back with another.
+    let failed = || {
+        let mut source = paid("re_x", 700, "usd");
+        source["status"] = json!("failed");
+        source
+    };
+    let left = [domestic(), vec![balance_transaction("refund", "usd", (-700, 0), failed())]].concat();
+    let ended = known(of(RECONCILED, json!({}), DOMESTIC - 700, &left)).run();
+    assert_eq!(balance(ended.plan(), "clearing", "USD"), "-78.00");
+    let back = [domestic(), vec![balance_transaction("refund_failure", "usd", (700, 0), failed())]].concat();
+    let ended = known(of(RECONCILED, json!({}), DOMESTIC + 700, &back)).run();
+    assert_eq!(balance(ended.plan(), "clearing", "USD"), "-92.00");
+}
+
+#[test]
 fn a_payout_waits_for_its_reconciliation_and_a_manual_one_for_a_person() {
     assert!(of("payout.paid", json!({}), DOMESTIC, &domestic()).run().skipped().contains("reconciliation"));
     let manual = payout("po_1", 5_000, "usd")

@@ -165,7 +165,8 @@ fn flow(accounts: &Accounts) -> Value {
 fn read_stripe(stand_in: &StandIn) -> Value {
     json!({
         "connector": "stripe",
-        "settings": { "base_url": stand_in.url() },
+        // The default stays below Stripe's own limits; a stand-in has none.
+        "settings": { "base_url": stand_in.url(), "requests_per_second": 1000 },
         "secrets": { "api_key": "sk_test_portolan" },
     })
 }

@@ -146,7 +146,11 @@ impl<'a> Statement<'a> {
                 Meaning::Refund | Meaning::RefundFailure => &refund,
                 Meaning::Dispute | Meaning::Cost(_) => E::JOURNAL,
             };
-            entry.is_matched = answer.id(system).is_some();
+            // A refund that failed before it was posted has no document, and never will: what it took and what came
+            // back meet on the clearing account, though in different payouts.
+            let is_refund = matches!(entry.meaning, Meaning::Refund | Meaning::RefundFailure);
+            let is_nothing = is_refund && entry.row.source.as_ref().is_some_and(|source| source.failed);
+            entry.is_matched = is_nothing || answer.id(system).is_some();
         }
         for entry in self.entries.iter_mut().filter(|entry| has_fee(entry)) {
             let answer: Counterparts = answers.next().unwrap_or_default();
