@@ -8,6 +8,7 @@
 )]
 
 mod crashes;
+mod customers_back;
 mod demo;
 mod faults;
 mod hooks;

@@ -19,7 +19,8 @@ use crate::repository::{Metadata, Repository};
 /// What `cargo xtask demo --help` says at the end.
 pub(crate) const AFTER_HELP: &str = "Of these arguments:
   --exit         ends when the events have ended; status 0 only if each reached its right end
-  --output json  prints the same facts for a program, on stdout; progress stays on stderr";
+  --output json  prints the same facts for a program, on stdout; progress stays on stderr
+  --story month  plays a month of business for each ERP and compares the books of both sides (--charges 300)";
 
 /// Arguments for `portolan demo`.
 #[derive(clap::Args)]
@@ -40,7 +41,7 @@ pub(crate) struct BenchArguments {
 /// Builds the mappings and the host, then becomes `portolan demo`.
 pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Ended> {
     guests::prepare(repository, Which::Mappings)?;
-    // Not `release`: link-time optimisation would double the wait for the first demo.
+    // Not `release`: link-time optimisation would make the first demo wait for nothing that it shows.
     let mut cargo = repository.cargo();
     cargo.args(["build", "--locked", "--profile", "demo", "--package", "portolan"]);
     process::run_to_success(&mut cargo)?;
