@@ -61,7 +61,10 @@ async fn answer(request: Request<Incoming>, book: Arc<Book>) -> Result<Response<
         return Ok(response(StatusCode::UNPROCESSABLE_ENTITY, &unknown));
     };
     book.arrived(number);
-    Ok(response(StatusCode::CREATED, &json!({"InvNo": format!("{number:09}"), "ExternalRef": reference})))
+    Ok(response(
+        StatusCode::CREATED,
+        &json!({"InvNo": format!("{number:09}"), "ReceiptNo": number.to_string(), "ExternalRef": reference}),
+    ))
 }
 
 fn response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {

@@ -228,6 +228,7 @@ fn tenant(index: usize, erp: SocketAddr, components: &Path) -> anyhow::Result<Te
             "time_zone": "UTC",
             // Nothing is asked of Stripe: what is measured is the host, its database and one call of the ERP.
             "line_sources": ["metadata"],
+            "flow": { "write_back": false },
         }),
     })
 }
