@@ -13,6 +13,7 @@ mod demo;
 mod faults;
 mod hooks;
 mod modules;
+mod notify;
 mod senders;
 mod stripe_account;
 mod tenants;
