@@ -9,18 +9,24 @@ use super::Offence;
 use crate::repository::{Dependency, Metadata, Repository};
 
 /// Every crate of the host, and the crates of the host that it may know.
-const MAY_KNOW: [(&str, &[&str]); 10] = [
+const MAY_KNOW: [(&str, &[&str]); 11] = [
     ("portolan-domain", &[]),
-    ("portolan-store", &["portolan-domain"]),
+    // Where the crash proof takes hold: empty in a release.
+    ("portolan-proof", &[]),
+    ("portolan-store", &["portolan-domain", "portolan-proof"]),
     ("portolan-sandbox", &["portolan-domain"]),
-    ("portolan-connectors", &["portolan-domain"]),
-    ("portolan-pipeline", &["portolan-connectors", "portolan-domain", "portolan-sandbox", "portolan-store"]),
+    ("portolan-connectors", &["portolan-domain", "portolan-proof"]),
+    (
+        "portolan-pipeline",
+        &["portolan-connectors", "portolan-domain", "portolan-proof", "portolan-sandbox", "portolan-store"],
+    ),
     (
         "portolan-api",
         &[
             "portolan-connectors",
             "portolan-domain",
             "portolan-pipeline",
+            "portolan-proof",
             "portolan-sandbox",
             "portolan-store",
         ],
@@ -47,6 +53,7 @@ const MAY_KNOW: [(&str, &[&str]); 10] = [
             "portolan-connectors",
             "portolan-domain",
             "portolan-pipeline",
+            "portolan-proof",
             "portolan-sandbox",
             "portolan-simulators",
             "portolan-store",
