@@ -72,12 +72,12 @@ pub(crate) fn bench(repository: &Repository, arguments: &BenchArguments) -> Resu
 }
 
 /// A binary that cargo has built in the folder of a profile.
-fn built(repository: &Repository, profile: &str, name: &str) -> Result<Command> {
+pub(crate) fn built(repository: &Repository, profile: &str, name: &str) -> Result<Command> {
     let target = Metadata::read(repository.cargo())?.target_directory;
     Ok(Command::new(target.join(profile).join(Path::new(name))))
 }
 
-fn become_program(mut command: Command) -> Result<Infallible> {
+pub(crate) fn become_program(mut command: Command) -> Result<Infallible> {
     process::show(&command);
     let error = command.exec();
     Err(error).with_context(|| format!("cannot start `{}`", command.get_program().to_string_lossy()))

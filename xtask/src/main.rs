@@ -10,6 +10,7 @@
 //! | [`toolchain`] | a compiler that can build for WebAssembly, found or made |
 //! | [`suite`] | `cargo xtask test` |
 //! | [`demo`] | `cargo xtask demo` and `cargo xtask bench` |
+//! | [`proof`] | `cargo xtask crash`, `power`, `hostile`, `isolation` |
 //! | [`tidy`] | the house rules that no compiler checks |
 //! | [`repository`] | where things are, and what git tracks |
 //! | [`process`] | starting programs and saying so |
@@ -25,6 +26,7 @@
 mod demo;
 mod guests;
 mod process;
+mod proof;
 mod repository;
 mod suite;
 mod tidy;
@@ -56,6 +58,14 @@ enum Command {
     Guests,
     /// Measures: a fresh sandbox against native code, the whole host, acknowledgements.
     Bench(demo::BenchArguments),
+    /// Kills hosts and stand-ins under load, and has the stand-ins' own ledgers judge.
+    Crash(proof::Arguments),
+    /// Cuts the power at every write of the database, and looks at what was acknowledged.
+    Power(proof::Arguments),
+    /// Runs the hostile modules against a host.
+    Hostile(proof::Arguments),
+    /// Measures what a tenant notices of an attack by another.
+    Isolation(proof::Arguments),
     /// Checks the house rules that no compiler checks.
     Tidy,
 }
@@ -78,6 +88,10 @@ fn run(command: Command) -> anyhow::Result<Ended> {
         Command::Test(arguments) => suite::run(&repository, &arguments),
         Command::Guests => guests::run(&repository),
         Command::Bench(arguments) => demo::bench(&repository, &arguments),
+        Command::Crash(arguments) => proof::run(&repository, "crash", &arguments),
+        Command::Power(arguments) => proof::run(&repository, "power", &arguments),
+        Command::Hostile(arguments) => proof::run(&repository, "hostile", &arguments),
+        Command::Isolation(arguments) => proof::run(&repository, "isolation", &arguments),
         Command::Tidy => tidy::run(&repository),
     }
 }

@@ -1,0 +1,1 @@
+-- What operators see and steer: connections that are paused, dead letters that are corrected.

@@ -1,0 +1,1 @@
+-- Whose guest was being executed when a host died.

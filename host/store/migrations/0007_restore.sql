@@ -1,0 +1,1 @@
+-- What a restored database must ask before it sends.
