@@ -183,7 +183,7 @@ impl Default for Flow {
 
 impl Default for Payouts {
     fn default() -> Self {
-        Self { lines: PayoutLines::default(), lines_max: 999, unmatched: Unmatched::default(), patience: 6 }
+        Self { lines: PayoutLines::default(), lines_max: 999, unmatched: Unmatched::default(), patience: 20 }
     }
 }
 

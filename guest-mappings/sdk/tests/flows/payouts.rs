@@ -170,9 +170,9 @@ fn many_late_fees_come_with_the_payout_when_a_person_says_so() {
 
 #[test]
 fn what_the_erp_does_not_know_waits_for_a_person_with_the_list() {
-    let early = of(RECONCILED, json!({}), DOMESTIC, &domestic()).attempt(6).run();
+    let early = of(RECONCILED, json!({}), DOMESTIC, &domestic()).attempt(20).run();
     assert!(deferred(&early).contains("4 of 5"), "the charges may be on their way");
-    let ended = of(RECONCILED, json!({}), DOMESTIC, &domestic()).attempt(7).run();
+    let ended = of(RECONCILED, json!({}), DOMESTIC, &domestic()).attempt(21).run();
     let held = ended.held();
     assert_eq!(held.reason, "the ERP does not know 4 of 5 transactions of the payout po_1");
     let detail: Value = serde_json::from_str(&held.plan.alerts[0].detail).unwrap();

@@ -75,7 +75,9 @@ async fn open(
         .post("/_simulator/month", &json!({ "seed": seed, "charges": args.charges }))
         .await?;
     let mut setup = TenantSetup::standard(&erp, &stripe, &args.components)?;
-    setup.settings["flow"]["payout"] = json!({ "patience": 100 });
+    // A month is played in minutes, and the pauses are short: a charge that only the sweep finds may be a hundred of
+    // them late.
+    setup.settings["flow"]["payout"] = json!({ "patience": 10_000 });
     let tenant = Tenant::set_up(&host.operator, &setup).await?;
     // Besides webhooks, the source asks for what never came.
     let poll =
