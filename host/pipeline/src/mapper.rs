@@ -181,12 +181,15 @@ impl Mapper {
     }
 
     fn later(&self, claim: &RunClaim, failure: &CallFailure) -> RunEnd {
-        let Some(pause) = self.shared.settings.run_retry.delay(claim.attempt, rand::random()) else {
+        // Not its attempts: being deferred is no failure, and a run that was deferred for days must survive a second
+        // without the other system.
+        let failures = claim.failures.saturating_add(1);
+        let Some(pause) = self.shared.settings.run_retry.delay(failures, rand::random()) else {
             let problem = failure.problem();
             return self.dead(
                 claim,
                 &problem.code,
-                format!("given up after {} tries: {}", claim.attempt, problem.message),
+                format!("given up after {failures} tries: {}", problem.message),
             );
         };
         let pause = pause.max(failure.after().unwrap_or_default());

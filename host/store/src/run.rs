@@ -60,6 +60,8 @@ pub struct RunClaim {
     pub mapping: MappingId,
     /// This claim is the how-manieth, from 1.
     pub attempt: u32,
+    /// How often in a row it ended as [`RunEnd::Retried`] before this claim: what the retry policy counts.
+    pub failures: u32,
     /// How often a lease on it ended without a result.
     pub process_deaths: u32,
 }

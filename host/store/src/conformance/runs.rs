@@ -65,6 +65,20 @@ pub async fn s5_a_late_owner_cannot_finish_a_lost_run(place: &dyn Place) {
     assert_eq!(twice, Finish::LeaseLost, "a lease ends with its finish");
 }
 
+pub async fn being_deferred_is_no_failure(place: &dyn Place) {
+    let world = World::new(place.open().await).await;
+    world.accept("ch_1").await;
+    let retried = |s| RunEnd::Retried { due_at: at(s), reason: why("not-connected") };
+    let deferred = |s| RunEnd::Deferred { due_at: at(s), reason: why("deferred") };
+    let ends = [deferred(1), deferred(2), retried(3), retried(4), deferred(5), retried(6)];
+    for (second, (end, failures)) in (0..).zip(ends.into_iter().zip([0, 0, 0, 1, 2, 0])) {
+        let claim = world.claim_run(at(second)).await;
+        assert_eq!((u64::from(claim.attempt), claim.failures), (second + 1, failures));
+        world.finish_run(&claim, end, at(second)).await;
+    }
+    assert_eq!(world.claim_run(at(6)).await.failures, 1);
+}
+
 pub async fn s6_an_ended_lease_makes_the_run_one_process_death_richer(place: &dyn Place) {
     let world = World::new(place.open().await).await;
     world.accept("ch_1").await;

@@ -22,8 +22,8 @@ const NEXT_TENANT: &str = "
     WHERE turn = 1 AND due = 1 AND tenant > ?1 ORDER BY tenant LIMIT 1";
 
 const NEXT_RUN: &str = "
-    SELECT r.seq, r.event_seq, r.deferred, r.ordering_key, r.id, r.mapping, r.attempts, r.process_deaths,
-        r.lease_epoch,
+    SELECT r.seq, r.event_seq, r.deferred, r.ordering_key, r.id, r.mapping, r.attempts, r.failures,
+        r.process_deaths, r.lease_epoch,
         e.id, e.tenant, e.environment, e.source, e.source_name, e.system, e.kind, e.object_id,
         e.idempotency_key, e.occurred_at, e.received_at, e.media_type, e.state, e.reason, e.payload
     FROM runs r INDEXED BY runs_claim CROSS JOIN events e ON e.seq = r.event_seq
@@ -89,12 +89,13 @@ fn next(conn: &Connection, tenant: &str, request: &ClaimRequest) -> Result<Optio
     first(conn, NEXT_RUN, [tenant], |c| {
         let (seq, event_seq, deferred, ordering_key) = (c.get()?, c.get()?, c.get()?, c.get()?);
         let (id, mapping) = (c.parsed()?, c.parsed()?);
-        let (attempts, process_deaths): (u32, u32) = (c.count()?, c.count()?);
+        let attempts: u32 = c.count()?;
+        let (failures, process_deaths) = (c.count()?, c.count()?);
         let epoch: u64 = c.count()?;
         let lease = Lease { owner: request.owner.clone(), epoch: epoch.saturating_add(1) };
         let attempt = attempts.saturating_add(1);
         let event = event::read(c)?;
-        let claim = RunClaim { id, lease, event, mapping, attempt, process_deaths };
+        let claim = RunClaim { id, lease, event, mapping, attempt, failures, process_deaths };
         Ok(Found { seq, event_seq, deferred, ordering_key, claim })
     })
 }

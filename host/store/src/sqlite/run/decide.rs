@@ -19,8 +19,8 @@ const IN_SCOPE: &str = "
 
 /// Counting begins anew, so that old failures do not make the next one final.
 const REDRIVE: &str = "
-    UPDATE runs SET state = 'pending', due = 1, due_at = ?2, attempts = 0, process_deaths = 0, reason = ?3,
-        updated_at = ?2
+    UPDATE runs SET state = 'pending', due = 1, due_at = ?2, attempts = 0, failures = 0, process_deaths = 0,
+        reason = ?3, updated_at = ?2
     WHERE seq = ?1";
 
 /// The run, if it is in the state that the decision is about.

@@ -31,7 +31,8 @@ const RESOLVE: &str = "
     WHERE seq = ?1";
 
 const POSTPONE: &str = "
-    UPDATE runs SET state = 'pending', deferred = ?2, blocks = 1 - ?2, lease_owner = NULL, due_at = ?3,
+    UPDATE runs SET state = 'pending', deferred = ?2, blocks = 1 - ?2,
+        failures = CASE WHEN ?2 THEN 0 ELSE failures + 1 END, lease_owner = NULL, due_at = ?3,
         due = ?3 <= ?5, wake_at = CASE WHEN ?3 <= ?5 THEN NULL ELSE ?3 END, reason = ?4, updated_at = ?5
     WHERE seq = ?1";
 
