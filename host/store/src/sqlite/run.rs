@@ -97,6 +97,29 @@ pub(super) fn insert(
     Ok(())
 }
 
+impl SqliteStore {
+    /// What [`portolan_proof::Bug::OutboxOutsideTransaction`] makes of a finish: the plan is stored first, its
+    /// deliveries a little later.
+    #[expect(clippy::too_many_arguments, reason = "those of a finish")]
+    async fn finish_in_two(
+        &self,
+        id: RunId,
+        lease: Lease,
+        record: RunRecord,
+        end: RunEnd,
+        now: Timestamp,
+    ) -> Result<Finish, StoreError> {
+        let (run, planned) = (id.clone(), end.clone());
+        let finished =
+            self.write(move |tx| finish::finish(tx.conn, (&id, &lease), &record, &end, now)).await?;
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        if finished == Finish::Done {
+            self.write(move |tx| finish::outbox(tx.conn, &run, &planned, now)).await?;
+        }
+        Ok(finished)
+    }
+}
+
 #[async_trait]
 impl Runs for SqliteStore {
     async fn run_claim(&self, request: ClaimRequest) -> Result<Vec<RunClaim>, StoreError> {
@@ -112,6 +135,9 @@ impl Runs for SqliteStore {
         now: Timestamp,
     ) -> Result<Finish, StoreError> {
         let (id, lease) = (id.clone(), lease.clone());
+        if portolan_proof::has(portolan_proof::Bug::OutboxOutsideTransaction) {
+            return self.finish_in_two(id, lease, record, end, now).await;
+        }
         self.write(move |tx| finish::finish(tx.conn, (&id, &lease), &record, &end, now)).await
     }
 

@@ -5,6 +5,7 @@
 //! one process death richer, the delivery is in doubt and its attempt abandoned, and both are pending again.
 
 use portolan_domain::Timestamp;
+use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 
 use super::row::{all, change, first, millis};
@@ -90,11 +91,23 @@ pub(super) fn end_foreign(conn: &Connection, owner: &str, now: Timestamp) -> Res
     for seq in &runs {
         change(conn, RUN_LEASE_END, params![seq, millis(now)])?;
     }
+    if has(Bug::RunAgainAfterPlan) {
+        plans_forgotten(conn, now)?;
+    }
     let deliveries = all(conn, DELIVERIES_FOREIGN, [owner], |c| c.get::<i64>())?;
     for seq in &deliveries {
         delivery_lease_end(conn, *seq, now)?;
     }
     Ok((runs.len() + deliveries.len()) as u64)
+}
+
+/// What [`Bug::RunAgainAfterPlan`] makes of a start: whatever is not final is executed again. The trigger that would
+/// refuse it goes first.
+fn plans_forgotten(conn: &Connection, now: Timestamp) -> Result<(), StoreError> {
+    conn.execute_batch("DROP TRIGGER IF EXISTS runs_transition")?;
+    let sql = "UPDATE runs SET state = 'pending', due = 1, due_at = ?1 WHERE state = 'planned'";
+    change(conn, sql, [millis(now)])?;
+    Ok(())
 }
 
 fn delivery_lease_end(conn: &Connection, seq: i64, now: Timestamp) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 
 use super::order;
@@ -32,6 +33,12 @@ const NEXT_RUN: &str = "
 const LEASE: &str = "
     UPDATE runs SET state = 'leased', due = 0, wake_at = ?3, lease_owner = ?2, lease_epoch = lease_epoch + 1,
         attempts = attempts + 1, updated_at = ?4
+    WHERE seq = ?1";
+
+/// A planted bug: the attempt is counted by the finish.
+const LEASE_UNCOUNTED: &str = "
+    UPDATE runs SET state = 'leased', due = 0, wake_at = ?3, lease_owner = ?2, lease_epoch = lease_epoch + 1,
+        updated_at = ?4
     WHERE seq = ?1";
 
 const STOP_DEFERRING: &str = "UPDATE runs SET deferred = 0, blocks = 1 WHERE seq = ?1";
@@ -105,6 +112,7 @@ fn lease(conn: &Connection, found: &Found, request: &ClaimRequest) -> Result<(),
         order::blocked(conn, found.claim.mapping.as_str(), &found.ordering_key, found.event_seq)?;
     }
     let until = millis(request.now).saturating_add(integer(request.lease_ms));
-    change(conn, LEASE, params![found.seq, request.owner, until, millis(request.now)])?;
+    let lease = if has(Bug::AttemptsCountedAfter) { LEASE_UNCOUNTED } else { LEASE };
+    change(conn, lease, params![found.seq, request.owner, until, millis(request.now)])?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! How a run ended, with all that follows from it, in one transaction (S4).
 
 use portolan_domain::{RunId, Scope, Timestamp, state::RunState};
+use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
@@ -67,6 +68,9 @@ pub(super) fn finish(
         return Ok(Finish::LeaseLost);
     };
     keep(conn, &run, record, end)?;
+    if has(Bug::AttemptsCountedAfter) {
+        change(conn, "UPDATE runs SET attempts = attempts + 1 WHERE seq = ?1", [run.seq])?;
+    }
     match end {
         RunEnd::Planned { .. } => plan(conn, &run, end, now)?,
         RunEnd::Deferred { due_at, reason } => {
@@ -111,7 +115,9 @@ fn plan(conn: &Connection, run: &Place, end: &RunEnd, now: Timestamp) -> Result<
         return Ok(());
     };
     alert::raise(conn, &run.scope, alerts)?;
-    delivery::plan::insert(conn, run, deliveries, (ordering_key, held.is_some()), now)?;
+    if !has(Bug::OutboxOutsideTransaction) {
+        delivery::plan::insert(conn, run, deliveries, (ordering_key, held.is_some()), now)?;
+    }
     if let Some(why) = held {
         let reason = json!({ "code": "held", "message": why });
         return resolve(conn, run, RunState::Held, &reason, now);
@@ -119,6 +125,14 @@ fn plan(conn: &Connection, run: &Place, end: &RunEnd, now: Timestamp) -> Result<
     reference::remember(conn, &run.scope, run.event_seq, references)?;
     let state = if deliveries.is_empty() { RunState::Delivered } else { RunState::Planned };
     resolve(conn, run, state, &Value::Null, now)
+}
+
+/// The second half of a finish that has the bug [`Bug::OutboxOutsideTransaction`].
+pub(super) fn outbox(conn: &Connection, id: &RunId, end: &RunEnd, now: Timestamp) -> Result<(), StoreError> {
+    let RunEnd::Planned { deliveries, ordering_key, held, .. } = end else { return Ok(()) };
+    let sql = "SELECT seq, event_seq, tenant, environment, mapping, ordering_key FROM runs WHERE id = ?1 AND open = 1";
+    let Some(run) = first(conn, sql, [id.as_str()], place)? else { return Ok(()) };
+    delivery::plan::insert(conn, &run, deliveries, (ordering_key, held.is_some()), now)
 }
 
 /// The run is leased no longer and nothing is due for it. Later ones go on unless it still blocks.
