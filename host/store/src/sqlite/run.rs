@@ -1,5 +1,5 @@
-//! Runs. `order` keeps S9, `claim` leases, `finish` stores how a run ended, `decide` carries out what people
-//! decided; here stand the reads and the insert.
+//! Runs. `order` keeps S9, `claim` leases, `finish` stores how a run ended, `guilt` knows who may have killed a host,
+//! `decide` carries out what people decided; here stand the reads and the insert.
 
 use async_trait::async_trait;
 use portolan_domain::{EventId, RunId, Scope, Timestamp, state::RunState};
@@ -13,12 +13,13 @@ use super::{
 use crate::{
     ClaimRequest, Finish, Lease, Page, StoreError,
     event::{Event, NewRun},
-    run::{Decision, Run, RunClaim, RunEnd, RunRecord, Runs},
+    run::{Decision, ModuleDeaths, Run, RunClaim, RunEnd, RunRecord, Runs},
 };
 
 mod claim;
 mod decide;
 mod finish;
+pub(super) mod guilt;
 mod order;
 
 pub(super) use finish::Place;
@@ -188,6 +189,10 @@ impl Runs for SqliteStore {
             all(conn, sql, params![tenant, environment, state.as_str(), part.before_seq, part.rows], read)
         })
         .await
+    }
+
+    async fn run_module_deaths(&self) -> Result<Vec<ModuleDeaths>, StoreError> {
+        self.read(guilt::modules).await
     }
 
     async fn run_next_due(&self, _now: Timestamp) -> Result<Option<Timestamp>, StoreError> {

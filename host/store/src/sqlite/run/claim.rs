@@ -24,7 +24,7 @@ const NEXT_TENANT: &str = "
 
 const NEXT_RUN: &str = "
     SELECT r.seq, r.event_seq, r.deferred, r.ordering_key, r.id, r.mapping, r.attempts, r.process_deaths,
-        r.lease_epoch,
+        r.suspect, r.lease_epoch,
         e.id, e.tenant, e.environment, e.source, e.source_name, e.system, e.kind, e.object_id,
         e.idempotency_key, e.occurred_at, e.received_at, e.media_type, e.state, e.reason, e.payload
     FROM runs r INDEXED BY runs_claim CROSS JOIN events e ON e.seq = r.event_seq
@@ -97,11 +97,12 @@ fn next(conn: &Connection, tenant: &str, request: &ClaimRequest) -> Result<Optio
         let (seq, event_seq, deferred, ordering_key) = (c.get()?, c.get()?, c.get()?, c.get()?);
         let (id, mapping) = (c.parsed()?, c.parsed()?);
         let (attempts, process_deaths): (u32, u32) = (c.count()?, c.count()?);
+        let suspect = c.get()?;
         let epoch: u64 = c.count()?;
         let lease = Lease { owner: request.owner.clone(), epoch: epoch.saturating_add(1) };
         let attempt = attempts.saturating_add(1);
         let event = event::read(c)?;
-        let claim = RunClaim { id, lease, event, mapping, attempt, process_deaths };
+        let claim = RunClaim { id, lease, event, mapping, attempt, process_deaths, suspect };
         Ok(Found { seq, event_seq, deferred, ordering_key, claim })
     })
 }

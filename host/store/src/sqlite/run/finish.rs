@@ -26,14 +26,19 @@ const RECORD: &str = "
         facts = excluded.facts, log = excluded.log, cost = excluded.cost,
         held_references = excluded.held_references";
 
+// Whoever ends in any way but dead was executed and did not kill anybody.
 const RESOLVE: &str = "
     UPDATE runs SET state = ?2, blocks = ?3, open = ?3, lease_owner = NULL, wake_at = NULL, reason = ?4,
-        updated_at = ?5
+        process_deaths = CASE ?2 WHEN 'dead' THEN process_deaths ELSE 0 END,
+        suspect = CASE ?2 WHEN 'dead' THEN suspect ELSE 0 END, updated_at = ?5
     WHERE seq = ?1";
 
+// What was deferred has been answered by its module; what is retried may not even have been called.
 const POSTPONE: &str = "
     UPDATE runs SET state = 'pending', deferred = ?2, blocks = 1 - ?2, lease_owner = NULL, due_at = ?3,
-        due = ?3 <= ?5, wake_at = CASE WHEN ?3 <= ?5 THEN NULL ELSE ?3 END, reason = ?4, updated_at = ?5
+        due = ?3 <= ?5, wake_at = CASE WHEN ?3 <= ?5 THEN NULL ELSE ?3 END, reason = ?4,
+        process_deaths = CASE ?2 WHEN 1 THEN 0 ELSE process_deaths END,
+        suspect = CASE ?2 WHEN 1 THEN 0 ELSE suspect END, updated_at = ?5
     WHERE seq = ?1";
 
 /// A run and its place in its order.
