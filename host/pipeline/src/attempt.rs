@@ -40,6 +40,16 @@ pub struct Attempted {
     pub connector: &'static str,
 }
 
+impl Attempted {
+    /// The host panicked in this attempt: whatever it had done by then is in doubt, at once.
+    #[must_use]
+    pub fn panicked(shared: &Shared, claim: &DeliveryClaim) -> Self {
+        let failure = CallFailure::ambiguous("host-panic", "the host panicked during this attempt");
+        let end = retry(shared, claim, failure, Duration::ZERO, None);
+        Self { end, sent: None, connector: "none" }
+    }
+}
+
 /// Makes an attempt.
 pub async fn attempt(shared: &Shared, claim: &DeliveryClaim) -> Attempted {
     if let Some(response) = &claim.made {

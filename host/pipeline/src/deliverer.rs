@@ -1,8 +1,9 @@
 //! Makes the outbound calls: step 4 of an event's life. The claim has stored the attempt's intent before
 //! anything is sent; the finish stores the attempt's verdict and all that follows in one transaction.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
+use futures::FutureExt;
 use portolan_domain::Timestamp;
 use portolan_store::{
     ClaimRequest, Finish, StoreError,
@@ -99,7 +100,8 @@ impl Work for Deliverer {
     async fn carry_out(&self, claim: DeliveryClaim) {
         let _place = self.rooms.enter(claim.connection.as_str());
         let started = self.shared.clock.monotonic();
-        let attempted = attempt(&self.shared, &claim).await;
+        let attempted = AssertUnwindSafe(attempt(&self.shared, &claim)).catch_unwind().await;
+        let attempted = attempted.unwrap_or_else(|_| Attempted::panicked(&self.shared, &claim));
         let took = self.shared.clock.monotonic().saturating_sub(started);
         self.log(&claim, &attempted, took);
         let Attempted { end, sent, .. } = attempted;

@@ -3,10 +3,12 @@
 
 use async_trait::async_trait;
 use portolan_domain::{
-    ModuleDigest, TenantId,
+    ModuleDigest, RunId, TenantId,
     contract::{Description, Input, LogLine, Outcome},
 };
 use serde_json::Value;
+
+use crate::Witness;
 
 mod sandboxed;
 
@@ -66,12 +68,27 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     ) -> Result<std::sync::Arc<Description>, ModuleError>;
 
     /// Calls `transform` in a fresh sandbox.
-    async fn transform(
-        &self,
-        tenant: &TenantId,
-        module: &ModuleDigest,
-        input: Input,
-    ) -> Result<Report, ModuleError>;
+    async fn transform(&self, call: Call<'_>) -> Result<Report, ModuleError>;
+
+    /// Who sees what is being executed. None: what kills the process is not found out.
+    fn witness(&self) -> Option<&Witness> {
+        None
+    }
+}
+
+/// A call that is to be made.
+#[derive(Debug)]
+pub struct Call<'c> {
+    /// Whose module.
+    pub tenant: &'c TenantId,
+    /// Which module.
+    pub module: &'c ModuleDigest,
+    /// For which run.
+    pub run: &'c RunId,
+    /// Whether it must be executed alone: see [`crate::witness`].
+    pub suspect: bool,
+    /// What it is given.
+    pub input: Input,
 }
 
 /// Adds up what the rounds of one run cost.

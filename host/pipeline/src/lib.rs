@@ -15,7 +15,8 @@
 //! into the store for due work. A nudge carries no data; it only makes the look sooner, and losing one costs
 //! time and nothing else. No transaction is open while a guest runs or a socket is used.
 //!
-//! At a crash: an event that was answered is stored, and its runs are claimed again when their leases end;
+//! At a crash: an event that was answered is stored, and its runs are claimed again by the next start, which knows from
+//! the [`witness`] whose module was being executed: a run that kills the host is quarantined, the others lose nothing;
 //! a run's deliveries are stored with its outcome or not at all; an attempt whose intent is stored but whose
 //! result is not is *in doubt*, and [`attempt`] never repeats it blindly.
 //!
@@ -35,6 +36,7 @@ pub mod rooms;
 pub mod routes;
 pub mod senders;
 pub mod vault;
+pub mod witness;
 mod work;
 
 use std::{sync::Arc, time::Duration};
@@ -45,6 +47,7 @@ use portolan_store::Store;
 use tokio::{sync::watch, task::JoinSet};
 
 pub use nudge::Nudge;
+pub use witness::Witness;
 
 /// Numbers that bound the pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +72,11 @@ pub struct PipelineSettings {
     pub run_retry: RetryPolicy,
     /// How long a run may be deferred, in milliseconds since its event arrived.
     pub deferral_ms_max: u64,
-    /// After how many process deaths a run is quarantined. High, because a death counts for every run that was
-    /// under way, and whoever kills a host a few times in a row must not fill the operator's morning with innocents.
+    /// After how many process deaths a run is quarantined. A death counts only for runs whose module was being
+    /// executed, and after the first each is executed alone.
     pub process_deaths_max: u32,
+    /// After how many deaths that were surely a module's no event is handed to it any more, until a person redrives one.
+    pub module_deaths_max: u32,
     /// When a failed delivery is attempted again.
     pub delivery_retry: RetryPolicy,
     /// Bounds of a plan.
@@ -96,7 +101,8 @@ impl Default for PipelineSettings {
             lookups_max: 4096,
             run_retry: RetryPolicy { base_ms: 500, cap_ms: 300_000, attempts_max: 30 },
             deferral_ms_max: 72 * 3_600_000,
-            process_deaths_max: 20,
+            process_deaths_max: 3,
+            module_deaths_max: 6,
             delivery_retry: RetryPolicy::default(),
             plan: PlanLimits::default(),
             signature_tolerance_s: 300,
@@ -172,13 +178,20 @@ impl Pipeline {
         shared: Shared,
         engine: Arc<dyn engine::Engine>,
     ) -> Result<Self, portolan_store::StoreError> {
-        let ended = shared.store.leases_end_foreign(&shared.owner, shared.clock.now()).await?;
+        let witness = engine.witness();
+        let testimony = witness.map(Witness::testimony).unwrap_or_default();
+        let ended = shared.store.leases_end_foreign(&shared.owner, testimony, shared.clock.now()).await?;
         if ended > 0 {
-            tracing::info!(leases.ended = ended, "took over the work of a host that is gone");
+            let suspects: Vec<_> = testimony.iter().map(|call| call.run.as_str()).collect();
+            tracing::info!(leases.ended = ended, ?suspects, "took over the work of a host that is gone");
         }
+        if let Some(Err(error)) = witness.map(Witness::heard) {
+            tracing::warn!(%error, "the witness of the host's death cannot be wiped");
+        }
+        let guilty = shared.store.run_module_deaths().await?;
         let (stop, stopped) = watch::channel(false);
         let mut loops = JoinSet::new();
-        loops.spawn(mapper::Mapper::new(shared.clone(), engine).work(stopped.clone()));
+        loops.spawn(mapper::Mapper::new(shared.clone(), engine, guilty).work(stopped.clone()));
         loops.spawn(poller::Poller::new(shared.clone()).work(stopped.clone()));
         loops.spawn(deliverer::Deliverer::new(shared).work(stopped));
         Ok(Self { stop, loops })

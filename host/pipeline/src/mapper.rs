@@ -2,13 +2,17 @@
 //!
 //! A run is claimed under a lease, its module is called outside any transaction, the facts it asks for are
 //! fetched and it is called again, and one transaction stores the outcome, the facts, the log, the cost and
-//! every delivery that follows. A run whose host died is counted before it is executed again; after
-//! [`crate::PipelineSettings::process_deaths_max`] deaths it is quarantined, because it may be the cause.
+//! every delivery that follows.
+//!
+//! A run whose module was being executed when the host died is counted before it is executed again, and executed alone;
+//! after [`crate::PipelineSettings::process_deaths_max`] deaths it is quarantined, and after
+//! [`crate::PipelineSettings::module_deaths_max`] so is its module. A panic of the host costs the run that it is in.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use portolan_domain::{
-    AlertId, ModuleDigest, Timestamp,
+    AlertId, ModuleDigest, TenantId, Timestamp,
     contract::{Deferral, EventFacts, Fact, Input, LogLine, Outcome, Severity},
     verdict::CallFailure,
 };
@@ -16,14 +20,14 @@ use portolan_store::{
     ClaimRequest, Finish, StoreError,
     alert::NewAlert,
     mapping::Mapping,
-    run::{RunClaim, RunEnd, RunRecord},
+    run::{ModuleDeaths, RunClaim, RunEnd, RunRecord},
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::{
     Nudge, Shared,
-    engine::{Cost, Engine, ModuleError},
+    engine::{Call, Cost, Engine, ModuleError},
     facts::{self, NoFacts},
     plans,
     rooms::Rooms,
@@ -33,12 +37,21 @@ use crate::{
 /// Log lines kept with a run over all its rounds.
 const LOG_LINES_MAX: usize = 500;
 
+/// Why a run that kills the host is dead.
+const QUARANTINED: &str = "quarantined";
+/// Why the runs of a module that kills the host are dead.
+const MODULE_QUARANTINED: &str = "module-quarantined";
+/// Why a run in which the host panicked is dead.
+const HOST_PANIC: &str = "host-panic";
+
 /// The loop that executes runs.
 #[derive(Debug)]
 pub struct Mapper {
     shared: Shared,
     engine: Arc<dyn Engine>,
     rooms: Rooms,
+    /// As it was at the start. Hosts die between starts only, so it can but shrink.
+    guilty: Vec<ModuleDeaths>,
 }
 
 /// What one execution came to: what is kept of it, and how it ended.
@@ -53,8 +66,8 @@ struct Execution {
 impl Mapper {
     /// A mapper that has not begun.
     #[must_use]
-    pub fn new(shared: Shared, engine: Arc<dyn Engine>) -> Self {
-        Self { shared, engine, rooms: Rooms::default() }
+    pub fn new(shared: Shared, engine: Arc<dyn Engine>, guilty: Vec<ModuleDeaths>) -> Self {
+        Self { shared, engine, rooms: Rooms::default(), guilty }
     }
 
     /// Works until `stopped` turns true, then waits for what is under way.
@@ -64,8 +77,12 @@ impl Mapper {
 
     async fn execute(&self, claim: &RunClaim, execution: &mut Execution) -> RunEnd {
         if claim.process_deaths >= self.shared.settings.process_deaths_max {
-            let text = format!("the host died {} times while this run was under way", claim.process_deaths);
-            return self.dead(claim, "quarantined", text);
+            let text = format!(
+                "the host died {} times while it executed the module on this event; it is not executed again until \
+                 a person redrives it",
+                claim.process_deaths
+            );
+            return self.dead(claim, QUARANTINED, text);
         }
         let mapping = match self.mapping(claim).await {
             Ok(mapping) => mapping,
@@ -77,6 +94,19 @@ impl Mapper {
             }
         };
         execution.module = Some(mapping.module.clone());
+        match self.deaths_of(&claim.event.scope.tenant, &mapping.module).await {
+            Ok(deaths) if deaths >= self.shared.settings.module_deaths_max => {
+                let text = format!(
+                    "the host died {deaths} times while it executed this module; no event is handed to it until a \
+                     person redrives one"
+                );
+                return self.dead(claim, MODULE_QUARANTINED, text);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                return self.later(claim, &CallFailure::retryable("store-unavailable", error.to_string()));
+            }
+        }
         let Ok(payload) = std::str::from_utf8(&claim.event.payload) else {
             return self.dead(claim, "payload-not-utf-8", "the payload is not UTF-8 text".to_owned());
         };
@@ -89,6 +119,16 @@ impl Mapper {
                 self.later(claim, &CallFailure::retryable("module-unavailable", chain(&error)))
             }
         }
+    }
+
+    /// How often the host died of a module. Asked of the store only about those that it ever died of.
+    async fn deaths_of(&self, tenant: &TenantId, module: &ModuleDigest) -> Result<u32, StoreError> {
+        let is = |of: &&ModuleDeaths| of.tenant == *tenant && of.module == *module;
+        if self.guilty.iter().find(is).is_none() {
+            return Ok(0);
+        }
+        let known = self.shared.store.run_module_deaths().await?;
+        Ok(known.iter().find(is).map_or(0, |of| of.deaths))
     }
 
     async fn mapping(&self, claim: &RunClaim) -> Result<Mapping, StoreError> {
@@ -112,7 +152,9 @@ impl Mapper {
         let description = self.engine.description(tenant, &mapping.module).await?;
         for _ in 0..self.shared.settings.rounds_max {
             let input = input(claim, mapping, payload, &execution.facts);
-            let report = self.engine.transform(tenant, &mapping.module, input).await?;
+            let call =
+                Call { tenant, module: &mapping.module, run: &claim.id, suspect: claim.suspect, input };
+            let report = self.engine.transform(call).await?;
             execution.cost.add(&report);
             let room = LOG_LINES_MAX.saturating_sub(execution.log.len());
             execution.log.extend(report.log.into_iter().take(room));
@@ -202,9 +244,11 @@ impl Mapper {
 
     fn alert(&self, claim: &RunClaim, code: &str, text: &str) -> NewAlert {
         let at = self.shared.clock.now();
+        // What endangers the host is everybody's concern, not this tenant's alone.
+        let critical = [QUARANTINED, MODULE_QUARANTINED, HOST_PANIC].contains(&code);
         NewAlert {
             id: AlertId::generate(at),
-            severity: Severity::Warning,
+            severity: if critical { Severity::Critical } else { Severity::Warning },
             code: format!("run-dead.{code}"),
             title: format!("events of kind {} cannot be mapped by {}", claim.event.kind, claim.mapping),
             detail: json!({ "event": claim.event.id, "run": claim.id, "message": text }),
@@ -276,7 +320,10 @@ impl Work for Mapper {
             log: Vec::new(),
             cost: Cost::default(),
         };
-        let end = self.execute(&claim, &mut execution).await;
+        let executed = AssertUnwindSafe(self.execute(&claim, &mut execution)).catch_unwind().await;
+        let end = executed.unwrap_or_else(|_| {
+            self.dead(&claim, HOST_PANIC, "the host panicked while it carried out this run".to_owned())
+        });
         let took = self.shared.clock.monotonic().saturating_sub(started);
         self.log(&claim, &end, took, execution.cost);
         let planned = matches!(end, RunEnd::Planned { held: None, .. });

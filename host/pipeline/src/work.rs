@@ -22,8 +22,8 @@ pub(crate) trait Work: Send + Sync + 'static {
     fn slots_max(&self) -> usize;
     fn claim(&self, slots: usize) -> impl Future<Output = Result<Vec<Self::Claim>, StoreError>> + Send;
     fn next_due(&self, now: Timestamp) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
-    /// Carries one claim out and stores its end. When this panics, the claim's lease ends by itself, and the
-    /// next claimer is told.
+    /// Carries one claim out and stores its end, also when what it does panics. A panic while that end is stored
+    /// leaves the lease to end by itself.
     fn carry_out(&self, claim: Self::Claim) -> impl Future<Output = ()> + Send;
 }
 

@@ -12,7 +12,7 @@ use clap::Args;
 use portolan_api::{Api, ApiSettings, server::ServerSettings};
 use portolan_connectors::{Outbound, OutboundPolicy};
 use portolan_domain::{Clock, Secret, SystemClock, retry::RetryPolicy};
-use portolan_pipeline::{Pipeline, PipelineSettings, Shared, engine::SandboxEngine, vault::Vault};
+use portolan_pipeline::{Pipeline, PipelineSettings, Shared, Witness, engine::SandboxEngine, vault::Vault};
 use portolan_sandbox::{CompilerCommand, RunLimits, Sandbox, SandboxSettings};
 use portolan_store::{Store, key::Role, sqlite::SqliteStore};
 use sha2::{Digest, Sha256};
@@ -46,7 +46,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let operator_key = first_key(&*store, &*clock).await?;
     let sandbox = Sandbox::new(sandbox_settings(&settings, &master_key)?)?;
     let limits = RunLimits { memory_bytes_max: settings.sandbox.memory_bytes_max, ..RunLimits::default() };
-    let engine = Arc::new(SandboxEngine::new(store.clone(), sandbox.clone(), limits));
+    let witness = Witness::open(&settings.data_dir.join("executing")).context("executing")?;
+    let engine = Arc::new(SandboxEngine::new(store.clone(), sandbox.clone(), limits, witness));
     let outbound = Outbound::new(outbound_policy(&settings)?);
     let shared = Shared::new(store, clock, vault.clone(), outbound, pipeline_settings(&settings)?);
     let listener = TcpListener::bind(settings.listen).await.with_context(|| settings.listen.to_string())?;

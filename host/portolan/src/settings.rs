@@ -174,6 +174,9 @@ impl Default for Log {
 
 const PREFIX: &str = "PORTOLAN_";
 
+/// What tells the crash proof's host when to die is no setting; in a release nobody reads it.
+const PROOF_PREFIX: &str = "PORTOLAN_PROOF_";
+
 impl SettingsArgs {
     /// Reads the settings that are in force.
     pub(crate) fn read(&self) -> anyhow::Result<Settings> {
@@ -181,7 +184,8 @@ impl SettingsArgs {
             Some(path) => Some(std::fs::read_to_string(path).with_context(|| path.display().to_string())?),
             None => std::fs::read_to_string("portolan.toml").ok(),
         };
-        let environment = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX));
+        let environment =
+            std::env::vars().filter(|(name, _)| name.starts_with(PREFIX) && !name.starts_with(PROOF_PREFIX));
         combine(file.as_deref(), environment)
     }
 }

@@ -11,8 +11,13 @@
 //! |---|---|---|
 //! | `PORTOLAN_PROOF_DIE` | `P12` or `P12:3` | the process aborts at the first (third) pass of that [`Point`] |
 //! | `PORTOLAN_PROOF_BUG` | a [`Bug`]'s name | the host has that bug |
+//! | `PORTOLAN_PROOF_STRIKE` | `abort:X`, `exit:X`, `overflow:X`, `panic:X`, several with commas | the process ends in this way when a module is executed on a payload with X in it |
 //!
 //! Knows no other crate.
+
+mod strike;
+
+pub use strike::strike;
 
 macro_rules! points {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -147,6 +152,7 @@ pub const fn has(_: Bug) -> bool {
 pub use armed::{has, pass};
 
 #[cfg(feature = "armed")]
+#[expect(clippy::disallowed_methods, reason = "armed by a proof, not set by an operator")]
 mod armed {
     use std::sync::{
         OnceLock,

@@ -110,6 +110,9 @@ pub enum GuestFailure {
     /// Too many calls of this tenant, or of all, are waiting. The module was not called.
     #[error("too many calls are waiting for a guest thread")]
     Busy,
+    /// The host panicked in this run, and in no other: a defect of the host that the module reaches.
+    #[error("the host panicked while it carried out this run")]
+    HostPanic,
     /// The host could not carry out the run. The module may be to blame (a defect of the sandbox that it
     /// reaches), so a repeat must be counted.
     #[error("the host could not carry out the run: {reason}")]
@@ -133,6 +136,7 @@ impl GuestFailure {
             Self::OutputTooLarge { .. } => "output-too-large",
             Self::Nonsense { .. } => "nonsense",
             Self::Busy => "busy",
+            Self::HostPanic => "host-panic",
             Self::Unavailable { .. } => "unavailable",
         }
     }
@@ -149,7 +153,8 @@ impl GuestFailure {
             | Self::TooManyHostCalls { .. }
             | Self::InputTooLarge { .. }
             | Self::OutputTooLarge { .. }
-            | Self::Nonsense { .. } => false,
+            | Self::Nonsense { .. }
+            | Self::HostPanic => false,
         }
     }
 }

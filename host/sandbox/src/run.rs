@@ -58,7 +58,7 @@ impl Runner {
         catch_unwind(AssertUnwindSafe(|| self.transform_unguarded(module, input, limits))).unwrap_or_else(
             |_| {
                 tracing::error!(module.digest = %module.digest(), "a run panicked in the host");
-                RunReport::not_run(GuestFailure::Unavailable { reason: "the sandbox panicked".into() })
+                RunReport::not_run(GuestFailure::HostPanic)
             },
         )
     }
@@ -104,10 +104,8 @@ impl Runner {
                 called.verdict.and_then(|(description,)| Reader::default().description(description));
             (description, called.log, called.cost)
         };
-        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-            let failure = GuestFailure::Unavailable { reason: "the sandbox panicked".into() };
-            (Err(failure), Vec::new(), Cost::default())
-        })
+        catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|_| (Err(GuestFailure::HostPanic), Vec::new(), Cost::default()))
     }
 
     fn call<P, R>(

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -285,6 +286,20 @@ impl Sandbox {
         input: impl Into<Arc<Input>>,
         limits: &RunLimits,
     ) -> RunReport {
+        self.transform_seen(tenant, module, input, limits, |execute| execute()).await
+    }
+
+    /// As [`Self::transform`], with something around the execution, on the guest's thread: it calls what it is given,
+    /// once. A panic in it costs this run only.
+    #[expect(clippy::too_many_arguments, reason = "a call is these, and what is around it")]
+    pub async fn transform_seen(
+        &self,
+        tenant: &TenantId,
+        module: &Arc<Module>,
+        input: impl Into<Arc<Input>>,
+        limits: &RunLimits,
+        around: impl FnOnce(&mut dyn FnMut()) + Send + 'static,
+    ) -> RunReport {
         let (send, receive) = oneshot::channel();
         let (runner, module, input, limits) =
             (self.inner.runner.clone(), module.clone(), input.into(), *limits);
@@ -294,7 +309,11 @@ impl Sandbox {
                 return;
             }
             let queued = runner.clock.monotonic().saturating_sub(asked);
-            let mut report = runner.transform(&module, &input, &limits);
+            let mut report = RunReport::not_run(GuestFailure::HostPanic);
+            let mut execute = || report = runner.transform(&module, &input, &limits);
+            if catch_unwind(AssertUnwindSafe(|| around(&mut execute))).is_err() {
+                tracing::error!(module.digest = %module.digest(), "a run panicked in the host");
+            }
             report.cost.queued_us = u64::try_from(queued.as_micros()).unwrap_or(u64::MAX);
             // Nobody waits for it any more: then nobody misses it.
             drop(send.send(report));
@@ -419,7 +438,7 @@ fn warnings(structure: &Structure) -> Vec<String> {
 }
 
 fn describe_failed(failure: &GuestFailure, log: &[LogLine]) -> AdmitError {
-    if matches!(failure, GuestFailure::Busy | GuestFailure::Unavailable { .. }) {
+    if matches!(failure, GuestFailure::Busy | GuestFailure::Unavailable { .. } | GuestFailure::HostPanic) {
         return AdmitError::Unavailable(SandboxError::Worker(failure.to_string()));
     }
     let said = log.last().map(|line| format!("; its last words: {}", line.message)).unwrap_or_default();

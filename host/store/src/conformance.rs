@@ -95,6 +95,7 @@ macro_rules! store_conformance {
                 s8_turns_go_on_from_claim_to_claim,
                 claims_respect_the_room_of_each_lane,
                 starting_ends_the_leases_of_the_dead,
+                s6_a_death_counts_for_those_only_whose_module_was_being_executed,
                 the_backlog_counts_what_is_not_final,
             ];
             onces: [

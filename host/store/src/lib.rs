@@ -16,7 +16,7 @@
 //! | S3 | Of events with one source and one idempotency key, only the first is stored; every repeat gets the first one's id. |
 //! | S4 | An event and its runs are stored together; so are a run's outcome, facts, log, cost, references, alerts and deliveries. |
 //! | S5 | A run or delivery is leased to one owner at a time; every lease has a higher epoch than the one before, and a finish with an older epoch, or after the lease was lost, changes nothing and says so. |
-//! | S6 | An attempt's intent is stored before its claim is returned. A lease that ends without a result leaves the delivery in doubt, and the run one process death richer. |
+//! | S6 | An attempt's intent is stored before its claim is returned. A lease that ends without a result leaves the delivery in doubt, and the run one process death richer; but when a host's death is known, it counts for those runs only whose module was being executed, and the others' attempts do not count. |
 //! | S7 | Final states never change again. |
 //! | S8 | Claims are fair: while several tenants have due work, none is served twice before each was served once. |
 //! | S9 | Runs with one mapping and one ordering key are claimed in the order of their events: a later one only when no earlier one is pending (unless deferred), leased, planned with a delivery still open, held or dead. So a run sees what earlier events of its object brought about. |
@@ -70,7 +70,14 @@ pub trait Store:
 pub trait Upkeep: Send + Sync {
     /// Ends the leases of every owner but this one, when the store can be sure that no other host is alive
     /// (the embedded store is locked by one process). Called once at start; returns how many ended.
-    async fn leases_end_foreign(&self, owner: &str, now: Timestamp) -> Result<u64, StoreError>;
+    /// `executing`: the calls of modules that had begun and not ended when the host before this one died. Such a run is
+    /// one process death richer and a suspect; every other run gets its attempt back (S6).
+    async fn leases_end_foreign(
+        &self,
+        owner: &str,
+        executing: &[run::Executing],
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
 
     /// Answers only when a write would be made durable now. For `/readyz`.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use portolan_domain::{
-    ConnectionId, DeliveryId, EventId, MappingId, ModuleDigest, RunId, Scope, Timestamp,
+    ConnectionId, DeliveryId, EventId, MappingId, ModuleDigest, RunId, Scope, TenantId, Timestamp,
     contract::{Binding, Capture, ExistenceCheck, LedgerLine, Reference},
     state::RunState,
 };
@@ -27,7 +27,7 @@ pub struct Run {
     pub state: RunState,
     /// How often it was claimed.
     pub attempts: u32,
-    /// How often a lease on it ended without a result.
+    /// How often a lease on it ended without a result since its module last answered.
     pub process_deaths: u32,
     /// When it is due, if it is pending.
     pub due_at: Timestamp,
@@ -62,8 +62,31 @@ pub struct RunClaim {
     pub attempt: u32,
     /// How often in a row it ended as [`RunEnd::Retried`] before this claim: what the retry policy counts.
     pub failures: u32,
-    /// How often a lease on it ended without a result.
+    /// How often a lease on it ended without a result since its module last answered.
     pub process_deaths: u32,
+    /// Whether a host died while its module was being executed on this run, and its module has not answered since. It
+    /// must be executed alone, so that the next death has one suspect.
+    pub suspect: bool,
+}
+
+/// A call of a module that has begun and not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executing {
+    /// Of which run.
+    pub run: RunId,
+    /// Of which module.
+    pub module: ModuleDigest,
+}
+
+/// How often a host died while it executed a module of a tenant and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleDeaths {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub module: ModuleDigest,
+    /// How often.
+    pub deaths: u32,
 }
 
 /// What is kept of a run's execution, whatever its end.
@@ -188,8 +211,8 @@ pub trait Runs: Send + Sync {
     async fn run_approve(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError>;
     /// A person refuses a held run: its deliveries are cancelled. `Conflict` when it is not held.
     async fn run_refuse(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError>;
-    /// A person has a dead run executed again: its attempts and process deaths are counted anew. `Conflict` when it
-    /// is not dead.
+    /// A person has a dead run executed again: its attempts and process deaths are counted anew, and its module's
+    /// deaths are forgotten. One that was suspected is executed alone. `Conflict` when it is not dead.
     async fn run_redrive(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError>;
     /// One run of a scope.
     async fn run_get(&self, scope: &Scope, id: &RunId) -> Result<Run, StoreError>;
@@ -202,6 +225,8 @@ pub trait Runs: Send + Sync {
         state: RunState,
         page: crate::Page,
     ) -> Result<Vec<Run>, StoreError>;
+    /// Every module during whose execution, and nothing else's, a host died. Few, as a rule none.
+    async fn run_module_deaths(&self) -> Result<Vec<ModuleDeaths>, StoreError>;
     /// When the next run that is not due yet becomes due, or a lease ends.
     async fn run_next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 }

@@ -28,7 +28,7 @@ use std::{
 use portolan_domain::Timestamp;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use crate::{Backlog, Store, StoreError, Upkeep};
+use crate::{Backlog, Store, StoreError, Upkeep, run::Executing};
 
 mod alert;
 mod checkpoint;
@@ -147,11 +147,16 @@ impl Store for SqliteStore {}
 
 #[async_trait::async_trait]
 impl Upkeep for SqliteStore {
-    async fn leases_end_foreign(&self, owner: &str, now: Timestamp) -> Result<u64, StoreError> {
-        let owner = owner.to_owned();
+    async fn leases_end_foreign(
+        &self,
+        owner: &str,
+        executing: &[Executing],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let (owner, executing) = (owner.to_owned(), executing.to_vec());
         self.write(move |tx| {
             let polls = poll::end_foreign(tx.conn, &owner, now)?;
-            Ok(polls + wake::end_foreign(tx.conn, &owner, now)?)
+            Ok(polls + wake::end_foreign(tx.conn, &owner, &executing, now)?)
         })
         .await
     }

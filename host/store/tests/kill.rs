@@ -153,7 +153,7 @@ async fn check(file: &Path, acknowledged: &Acknowledged) {
         assert_eq!(planned && done, run.state == RunState::Delivered, "a run ends with its last delivery");
         assert!(run.state == RunState::Delivered || !acknowledged.delivered.contains(event));
     }
-    store.leases_end_foreign("next", START).await.unwrap();
+    store.leases_end_foreign("next", &[], START).await.unwrap();
     let claims = store.run_claim(request("next", START)).await.unwrap();
     assert!(claims.iter().all(|claim| claim.lease.epoch >= 1));
     drop(store);

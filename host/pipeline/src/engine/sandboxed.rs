@@ -6,14 +6,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use portolan_domain::{
-    ModuleDigest, TenantId,
-    contract::{Description, Input},
-};
-use portolan_sandbox::{RunLimits, RunReport, Sandbox};
-use portolan_store::{Store, StoreError};
+use portolan_domain::{ModuleDigest, TenantId, contract::Description};
+use portolan_sandbox::{GuestFailure, RunLimits, RunReport, Sandbox};
+use portolan_store::{Store, StoreError, run::Executing};
 
-use super::{Engine, Failure, ModuleError, Report};
+use super::{Call, Engine, Failure, ModuleError, Report};
+use crate::Witness;
 
 /// Descriptions kept at most; beyond, all are forgotten and read again as they are needed.
 const KEPT_MAX: usize = 20_000;
@@ -24,6 +22,7 @@ pub struct SandboxEngine {
     store: Arc<dyn Store>,
     sandbox: Sandbox,
     limits: RunLimits,
+    witness: Arc<Witness>,
     /// A description never changes: its key is the digest of what it describes.
     descriptions: RwLock<HashMap<(TenantId, ModuleDigest), Arc<Description>>>,
 }
@@ -31,8 +30,8 @@ pub struct SandboxEngine {
 impl SandboxEngine {
     /// With the same limits for every run.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, sandbox: Sandbox, limits: RunLimits) -> Self {
-        Self { store, sandbox, limits, descriptions: RwLock::default() }
+    pub fn new(store: Arc<dyn Store>, sandbox: Sandbox, limits: RunLimits, witness: Witness) -> Self {
+        Self { store, sandbox, limits, witness: Arc::new(witness), descriptions: RwLock::default() }
     }
 }
 
@@ -58,16 +57,25 @@ impl Engine for SandboxEngine {
         Ok(description)
     }
 
-    async fn transform(
-        &self,
-        tenant: &TenantId,
-        module: &ModuleDigest,
-        input: Input,
-    ) -> Result<Report, ModuleError> {
+    async fn transform(&self, call: Call<'_>) -> Result<Report, ModuleError> {
+        let Call { tenant, module, run, suspect, input } = call;
         let component = || async { self.store.module_component(tenant, module).await };
         let loaded = self.sandbox.load(module, component).await;
         let loaded = loaded.map_err(|error| ModuleError::Unavailable(Box::new(error)))?;
-        Ok(report(self.sandbox.transform(tenant, &loaded, input, &self.limits).await))
+        let executing = Executing { run: run.clone(), module: module.clone() };
+        let (witness, input) = (self.witness.clone(), Arc::new(input));
+        let seen = input.clone();
+        let around = move |execute: &mut dyn FnMut()| {
+            witness.see(&executing, suspect, || {
+                portolan_proof::strike(&seen.event.payload);
+                execute();
+            });
+        };
+        Ok(report(self.sandbox.transform_seen(tenant, &loaded, input, &self.limits, around).await))
+    }
+
+    fn witness(&self) -> Option<&Witness> {
+        Some(&self.witness)
     }
 }
 
@@ -82,7 +90,12 @@ fn absent(error: StoreError, module: &ModuleDigest) -> ModuleError {
 
 fn report(report: RunReport) -> Report {
     let verdict = report.verdict.map_err(|failure| Failure {
-        code: format!("guest-{}", failure.code()),
+        // What the host did is not said of the guest.
+        code: if failure == GuestFailure::HostPanic {
+            failure.code().to_owned()
+        } else {
+            format!("guest-{}", failure.code())
+        },
         message: failure.to_string(),
         retryable: failure.is_retryable(),
     });

@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use portolan_domain::state::{DeliveryState, RunState};
+use portolan_domain::{
+    ModuleDigest,
+    state::{DeliveryState, RunState},
+};
 
 use super::{
     Place,
-    world::{START, World, at, dead, plan, request, why},
+    world::{START, World, at, dead, decision, plan, request, why},
 };
-use crate::{ClaimRequest, run::RunEnd};
+use crate::{
+    ClaimRequest,
+    run::{Executing, ModuleDeaths, RunClaim, RunEnd},
+};
 
 pub async fn s8_a_large_backlog_does_not_delay_another_tenant(place: &dyn Place) {
     let large = World::new(place.open().await).await;
@@ -86,16 +92,64 @@ pub async fn starting_ends_the_leases_of_the_dead(place: &dyn Place) {
     let delivery = world.claim_delivery(START).await;
     world.accept("ch_2").await;
     let run = world.claim_run(START).await;
-    assert_eq!(world.store.leases_end_foreign("one", START).await.unwrap(), 0, "its own leases go on");
+    assert_eq!(world.store.leases_end_foreign("one", &[], START).await.unwrap(), 0, "its own leases go on");
 
-    assert_eq!(world.store.leases_end_foreign("two", at(1)).await.unwrap(), 2);
+    assert_eq!(world.store.leases_end_foreign("two", &[], at(1)).await.unwrap(), 2);
     let again = world.claim_run(at(1)).await;
-    assert_eq!((again.id, again.process_deaths), (run.id, 1));
+    assert_eq!(
+        (again.id, again.process_deaths, again.attempt),
+        (run.id, 0, 1),
+        "it was not even being executed"
+    );
     let again = world.claim_delivery(at(1)).await;
     assert_eq!((again.id.clone(), again.in_doubt, again.attempt), (delivery.id, true, 2));
     let attempts = world.store.delivery_attempts(&world.scope, &again.id).await.unwrap();
     assert_eq!(attempts[0].verdict.as_deref(), Some("abandoned"));
     assert_eq!(world.delivery_state(&planned, "order").await, DeliveryState::Leased);
+}
+
+pub async fn s6_a_death_counts_for_those_only_whose_module_was_being_executed(place: &dyn Place) {
+    let world = World::new(place.open().await).await;
+    for object in ["ch_1", "ch_2", "ch_3"] {
+        world.accept(object).await;
+    }
+    let claims = world.claim_runs(START).await;
+    let module = ModuleDigest::of(b"m");
+    let executing = |claim: &RunClaim| Executing { run: claim.id.clone(), module: module.clone() };
+    let store = &world.store;
+    // Two of three at once: both are suspects, and nobody knows whose module it was.
+    store.leases_end_foreign("two", &[executing(&claims[0]), executing(&claims[1])], at(1)).await.unwrap();
+    assert!(store.run_module_deaths().await.unwrap().is_empty());
+    let again = store.run_claim(request("two", at(1))).await.unwrap();
+    let seen: Vec<_> = again.iter().map(|c| (c.process_deaths, c.suspect, c.attempt)).collect();
+    assert_eq!(seen, [(1, true, 1), (1, true, 1), (0, false, 1)]);
+    // One that has answered is cleared.
+    world.finish_run(&again[1], RunEnd::Retried { due_at: at(2), reason: why("later") }, at(1)).await;
+    let retried = store.run_claim(request("two", at(2))).await.unwrap().remove(0);
+    assert!(retried.suspect, "it may not have been called");
+    world.finish_run(&retried, RunEnd::Deferred { due_at: at(3), reason: why("waits") }, at(2)).await;
+    let deferred = store.run_claim(request("two", at(3))).await.unwrap().remove(0);
+    assert_eq!((deferred.process_deaths, deferred.suspect), (0, false));
+    // Alone: its module is to blame, too.
+    store.leases_end_foreign("three", &[executing(&claims[0])], at(4)).await.unwrap();
+    let deaths = store.run_module_deaths().await.unwrap();
+    assert_eq!(
+        deaths,
+        [ModuleDeaths { tenant: world.scope.tenant.clone(), module: module.clone(), deaths: 1 }]
+    );
+    let third = store.run_claim(request("three", at(4))).await.unwrap().remove(0);
+    assert_eq!((third.id.clone(), third.process_deaths, third.attempt), (claims[0].id.clone(), 2, 1));
+    // A repeat of the same testimony, as after a crash in the middle of a start, counts nothing twice.
+    world.finish_run(&third, RunEnd::Dead { reason: why("deaths"), alerts: vec![] }, at(4)).await;
+    store.leases_end_foreign("four", &[executing(&claims[0])], at(5)).await.unwrap();
+    let dead = store.run_get(&world.scope, &third.id).await.unwrap();
+    assert_eq!((dead.state, dead.process_deaths), (RunState::Dead, 2));
+    // A person gives both another chance, but the run stays alone.
+    store.run_redrive(&world.scope, &third.id, decision(at(6))).await.unwrap();
+    assert!(store.run_module_deaths().await.unwrap().is_empty());
+    let redriven = store.run_claim(request("four", at(6))).await.unwrap();
+    let redriven = redriven.iter().find(|claim| claim.id == third.id).unwrap();
+    assert_eq!((redriven.process_deaths, redriven.suspect), (0, true));
 }
 
 pub async fn the_backlog_counts_what_is_not_final(place: &dyn Place) {

@@ -67,7 +67,7 @@ pub async fn s5_a_late_owner_cannot_move_the_cursor(place: &dyn Place) {
     store.poll_schedule(scope, &world.source, MINUTE, at(40)).await.unwrap();
     let third = claim(&world, 40).await.remove(0);
     assert_eq!(third.cursor, json!(2), "a changed pause keeps the cursor");
-    assert_eq!(store.leases_end_foreign("two", at(41)).await.unwrap(), 1);
+    assert_eq!(store.leases_end_foreign("two", &[], at(41)).await.unwrap(), 1);
     assert_eq!(claim(&world, 41).await.len(), 1);
 }
 

@@ -1,5 +1,5 @@
-//! Runs. `order` keeps S9, `claim` leases, `finish` stores how a run ended, `decide` carries out what people
-//! decided; here stand the reads and the insert.
+//! Runs. `order` keeps S9, `claim` leases, `finish` stores how a run ended, `guilt` knows who may have killed a host,
+//! `decide` carries out what people decided; here stand the reads and the insert.
 
 use async_trait::async_trait;
 use portolan_domain::{EventId, RunId, Scope, Timestamp, state::RunState};
@@ -13,12 +13,13 @@ use super::{
 use crate::{
     ClaimRequest, Finish, Lease, Page, StoreError,
     event::{Event, NewRun},
-    run::{Decision, Run, RunClaim, RunEnd, RunRecord, Runs},
+    run::{Decision, ModuleDeaths, Run, RunClaim, RunEnd, RunRecord, Runs},
 };
 
 mod claim;
 mod decide;
 mod finish;
+pub(super) mod guilt;
 mod order;
 
 pub(super) use finish::Place;
@@ -97,6 +98,29 @@ pub(super) fn insert(
     Ok(())
 }
 
+impl SqliteStore {
+    /// What [`portolan_proof::Bug::OutboxOutsideTransaction`] makes of a finish: the plan is stored first, its
+    /// deliveries a little later.
+    #[expect(clippy::too_many_arguments, reason = "those of a finish")]
+    async fn finish_in_two(
+        &self,
+        id: RunId,
+        lease: Lease,
+        record: RunRecord,
+        end: RunEnd,
+        now: Timestamp,
+    ) -> Result<Finish, StoreError> {
+        let (run, planned) = (id.clone(), end.clone());
+        let finished =
+            self.write(move |tx| finish::finish(tx.conn, (&id, &lease), &record, &end, now)).await?;
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        if finished == Finish::Done {
+            self.write(move |tx| finish::outbox(tx.conn, &run, &planned, now)).await?;
+        }
+        Ok(finished)
+    }
+}
+
 #[async_trait]
 impl Runs for SqliteStore {
     async fn run_claim(&self, request: ClaimRequest) -> Result<Vec<RunClaim>, StoreError> {
@@ -112,6 +136,9 @@ impl Runs for SqliteStore {
         now: Timestamp,
     ) -> Result<Finish, StoreError> {
         let (id, lease) = (id.clone(), lease.clone());
+        if portolan_proof::has(portolan_proof::Bug::OutboxOutsideTransaction) {
+            return self.finish_in_two(id, lease, record, end, now).await;
+        }
         self.write(move |tx| finish::finish(tx.conn, (&id, &lease), &record, &end, now)).await
     }
 
@@ -162,6 +189,10 @@ impl Runs for SqliteStore {
             all(conn, sql, params![tenant, environment, state.as_str(), part.before_seq, part.rows], read)
         })
         .await
+    }
+
+    async fn run_module_deaths(&self) -> Result<Vec<ModuleDeaths>, StoreError> {
+        self.read(guilt::modules).await
     }
 
     async fn run_next_due(&self, _now: Timestamp) -> Result<Option<Timestamp>, StoreError> {

@@ -2,13 +2,17 @@
 //!
 //! Runs and deliveries keep in `wake_at` when something will happen to them without anybody's doing; an index
 //! holds only those. Every claim looks there first. A lease that has run out ends there and then (S6): the run is
-//! one process death richer, the delivery is in doubt and its attempt abandoned, and both are pending again.
+//! one process death richer (nobody knows better; what is known at a start, see `run::guilt`), the delivery is in doubt and its attempt abandoned, and both are pending again.
 
 use portolan_domain::Timestamp;
+use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 
-use super::row::{all, change, first, millis};
-use crate::StoreError;
+use super::{
+    row::{all, change, first, millis},
+    run::guilt,
+};
+use crate::{StoreError, run::Executing};
 
 /// Rows woken by one claim. More stay for the next: `*_next_due` then lies in the past.
 const WAKES_PER_CLAIM_MAX: i64 = 512;
@@ -35,9 +39,6 @@ const DELIVERY_LEASE_END: &str = "
         doubt_since = ?2, updated_at = ?2
     WHERE seq = ?1 AND state = 'leased'";
 
-const RUNS_FOREIGN: &str = "
-    SELECT seq FROM runs INDEXED BY runs_wake
-    WHERE wake_at IS NOT NULL AND state = 'leased' AND lease_owner <> ?1";
 const DELIVERIES_FOREIGN: &str = "
     SELECT seq FROM deliveries INDEXED BY deliveries_wake
     WHERE wake_at IS NOT NULL AND state = 'leased' AND lease_owner <> ?1";
@@ -84,17 +85,31 @@ pub(super) fn deliveries(conn: &Connection, now: Timestamp) -> Result<(), StoreE
     Ok(())
 }
 
-/// Ends every lease that `owner` does not hold.
-pub(super) fn end_foreign(conn: &Connection, owner: &str, now: Timestamp) -> Result<u64, StoreError> {
-    let runs = all(conn, RUNS_FOREIGN, [owner], |c| c.get::<i64>())?;
-    for seq in &runs {
-        change(conn, RUN_LEASE_END, params![seq, millis(now)])?;
+/// Ends every lease that `owner` does not hold. `executing`: see [`crate::Upkeep::leases_end_foreign`].
+pub(super) fn end_foreign(
+    conn: &Connection,
+    owner: &str,
+    executing: &[Executing],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let runs = guilt::end_foreign(conn, owner, executing, now)?;
+    if has(Bug::RunAgainAfterPlan) {
+        plans_forgotten(conn, now)?;
     }
     let deliveries = all(conn, DELIVERIES_FOREIGN, [owner], |c| c.get::<i64>())?;
     for seq in &deliveries {
         delivery_lease_end(conn, *seq, now)?;
     }
-    Ok((runs.len() + deliveries.len()) as u64)
+    Ok(runs + deliveries.len() as u64)
+}
+
+/// What [`Bug::RunAgainAfterPlan`] makes of a start: whatever is not final is executed again. The trigger that would
+/// refuse it goes first.
+fn plans_forgotten(conn: &Connection, now: Timestamp) -> Result<(), StoreError> {
+    conn.execute_batch("DROP TRIGGER IF EXISTS runs_transition")?;
+    let sql = "UPDATE runs SET state = 'pending', due = 1, due_at = ?1 WHERE state = 'planned'";
+    change(conn, sql, [millis(now)])?;
+    Ok(())
 }
 
 fn delivery_lease_end(conn: &Connection, seq: i64, now: Timestamp) -> Result<(), StoreError> {

@@ -15,7 +15,7 @@ use portolan_api::{Api, ApiSettings, server::ServerSettings};
 use portolan_connectors::{Outbound, OutboundPolicy};
 use portolan_domain::{Clock, Secret, SystemClock};
 use portolan_pipeline::{
-    Pipeline, PipelineSettings, Shared,
+    Pipeline, PipelineSettings, Shared, Witness,
     engine::{Engine, SandboxEngine},
     vault::Vault,
 };
@@ -77,7 +77,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let (key, secret) = portolan_api::new_key(Role::Operator, None, None, "bench", clock.now())?;
     store.key_create(key).await?;
     let sandbox = Sandbox::new(sandbox_settings(&arguments.data_dir)?)?;
-    let sandboxed = SandboxEngine::new(store.clone(), sandbox.clone(), RunLimits::default());
+    let sandboxed =
+        SandboxEngine::new(store.clone(), sandbox.clone(), RunLimits::default(), Witness::blind());
     let engine: Arc<dyn Engine> = match arguments.engine {
         EngineKind::Sandbox => Arc::new(sandboxed),
         EngineKind::Native => Arc::new(NativeEngine::new(stripe_to_sage_pro::transform, sandboxed)),

@@ -11,7 +11,7 @@ use portolan_domain::{
     contract::{self as host, Description},
     money::Amount,
 };
-use portolan_pipeline::engine::{Engine, ModuleError, Report, SandboxEngine};
+use portolan_pipeline::engine::{Call, Engine, ModuleError, Report, SandboxEngine};
 use portolan_sdk::contract as sdk;
 use serde_json::Value;
 
@@ -44,14 +44,9 @@ impl Engine for NativeEngine {
         self.sandbox.description(tenant, module).await
     }
 
-    async fn transform(
-        &self,
-        _tenant: &TenantId,
-        _module: &ModuleDigest,
-        input: host::Input,
-    ) -> Result<Report, ModuleError> {
+    async fn transform(&self, call: Call<'_>) -> Result<Report, ModuleError> {
         let started = self.clock.monotonic();
-        let outcome = outcome((self.transform)(&native_input(&input)));
+        let outcome = outcome((self.transform)(&native_input(&call.input)));
         let wall = self.clock.monotonic().saturating_sub(started);
         Ok(Report {
             verdict: Ok(outcome.map_err(|error| ModuleError::Unavailable(error.into()))?),

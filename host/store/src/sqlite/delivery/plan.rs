@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portolan_domain::{Timestamp, state::RunState};
+use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
@@ -51,7 +52,8 @@ pub(in crate::sqlite) fn insert(
     let turn = order::enter(conn, &run.mapping, ordering_key, run.event_seq)?;
     let shared = Shared { run, ordering_key, held, turn, now };
     let mut seqs = BTreeMap::new();
-    for (position, delivery) in (0_i64..).zip(deliveries) {
+    let first_position = if has(Bug::RunAgainAfterPlan) { positions_taken(conn, run.seq)? } else { 0 };
+    for (position, delivery) in (first_position..).zip(deliveries) {
         let seq = insert_one(conn, &shared, position, delivery)?;
         if seqs.insert(delivery.key.as_str(), seq).is_some() {
             return Err(StoreError::Conflict("two deliveries of the plan have one key"));
@@ -66,6 +68,12 @@ pub(in crate::sqlite) fn insert(
         }
     }
     Ok(())
+}
+
+/// Where a second plan of the same run goes on, which only a planted bug makes.
+fn positions_taken(conn: &Connection, run_seq: i64) -> Result<i64, StoreError> {
+    let sql = "SELECT count(*) FROM deliveries WHERE run_seq = ?1";
+    Ok(first(conn, sql, [run_seq], |c| c.get())?.unwrap_or_default())
 }
 
 fn unique(keys: &[String]) -> BTreeSet<&str> {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 
 use super::order;
@@ -23,7 +24,7 @@ const NEXT_TENANT: &str = "
 
 const NEXT_RUN: &str = "
     SELECT r.seq, r.event_seq, r.deferred, r.ordering_key, r.id, r.mapping, r.attempts, r.failures,
-        r.process_deaths, r.lease_epoch,
+        r.process_deaths, r.suspect, r.lease_epoch,
         e.id, e.tenant, e.environment, e.source, e.source_name, e.system, e.kind, e.object_id,
         e.idempotency_key, e.occurred_at, e.received_at, e.media_type, e.state, e.reason, e.payload
     FROM runs r INDEXED BY runs_claim CROSS JOIN events e ON e.seq = r.event_seq
@@ -32,6 +33,12 @@ const NEXT_RUN: &str = "
 const LEASE: &str = "
     UPDATE runs SET state = 'leased', due = 0, wake_at = ?3, lease_owner = ?2, lease_epoch = lease_epoch + 1,
         attempts = attempts + 1, updated_at = ?4
+    WHERE seq = ?1";
+
+/// A planted bug: the attempt is counted by the finish.
+const LEASE_UNCOUNTED: &str = "
+    UPDATE runs SET state = 'leased', due = 0, wake_at = ?3, lease_owner = ?2, lease_epoch = lease_epoch + 1,
+        updated_at = ?4
     WHERE seq = ?1";
 
 const STOP_DEFERRING: &str = "UPDATE runs SET deferred = 0, blocks = 1 WHERE seq = ?1";
@@ -91,11 +98,12 @@ fn next(conn: &Connection, tenant: &str, request: &ClaimRequest) -> Result<Optio
         let (id, mapping) = (c.parsed()?, c.parsed()?);
         let attempts: u32 = c.count()?;
         let (failures, process_deaths) = (c.count()?, c.count()?);
+        let suspect = c.get()?;
         let epoch: u64 = c.count()?;
         let lease = Lease { owner: request.owner.clone(), epoch: epoch.saturating_add(1) };
         let attempt = attempts.saturating_add(1);
         let event = event::read(c)?;
-        let claim = RunClaim { id, lease, event, mapping, attempt, failures, process_deaths };
+        let claim = RunClaim { id, lease, event, mapping, attempt, failures, process_deaths, suspect };
         Ok(Found { seq, event_seq, deferred, ordering_key, claim })
     })
 }
@@ -106,6 +114,7 @@ fn lease(conn: &Connection, found: &Found, request: &ClaimRequest) -> Result<(),
         order::blocked(conn, found.claim.mapping.as_str(), &found.ordering_key, found.event_seq)?;
     }
     let until = millis(request.now).saturating_add(integer(request.lease_ms));
-    change(conn, LEASE, params![found.seq, request.owner, until, millis(request.now)])?;
+    let lease = if has(Bug::AttemptsCountedAfter) { LEASE_UNCOUNTED } else { LEASE };
+    change(conn, lease, params![found.seq, request.owner, until, millis(request.now)])?;
     Ok(())
 }

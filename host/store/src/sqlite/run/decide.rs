@@ -3,7 +3,10 @@
 use portolan_domain::{RunId, Scope, contract::Reference, state::RunState};
 use rusqlite::{Connection, params};
 
-use super::finish::{Place, place, resolve};
+use super::{
+    finish::{Place, place, resolve},
+    guilt,
+};
 use crate::{
     StoreError,
     run::Decision,
@@ -17,7 +20,7 @@ const IN_SCOPE: &str = "
     SELECT seq, event_seq, tenant, environment, mapping, ordering_key, state FROM runs
     WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
 
-/// Counting begins anew, so that old failures do not make the next one final.
+/// Counting begins anew, so that old failures do not make the next one final. Once a suspect, it stays one.
 const REDRIVE: &str = "
     UPDATE runs SET state = 'pending', due = 1, due_at = ?2, attempts = 0, failures = 0, process_deaths = 0,
         reason = ?3, updated_at = ?2
@@ -77,5 +80,6 @@ pub(super) fn redrive(
     decision::keep(conn, scope, id.as_str(), "redrive", decision)?;
     let reason = json(&decision::reason("redriven", decision));
     change(conn, REDRIVE, params![run.seq, millis(decision.at), reason])?;
+    guilt::forgive(conn, run.seq)?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! How a run ended, with all that follows from it, in one transaction (S4).
 
 use portolan_domain::{RunId, Scope, Timestamp, state::RunState};
+use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
@@ -25,15 +26,20 @@ const RECORD: &str = "
         facts = excluded.facts, log = excluded.log, cost = excluded.cost,
         held_references = excluded.held_references";
 
+// Whoever ends in any way but dead was executed and did not kill anybody.
 const RESOLVE: &str = "
     UPDATE runs SET state = ?2, blocks = ?3, open = ?3, lease_owner = NULL, wake_at = NULL, reason = ?4,
-        updated_at = ?5
+        process_deaths = CASE ?2 WHEN 'dead' THEN process_deaths ELSE 0 END,
+        suspect = CASE ?2 WHEN 'dead' THEN suspect ELSE 0 END, updated_at = ?5
     WHERE seq = ?1";
 
+// What was deferred has been answered by its module; what is retried may not even have been called.
 const POSTPONE: &str = "
     UPDATE runs SET state = 'pending', deferred = ?2, blocks = 1 - ?2,
         failures = CASE WHEN ?2 THEN 0 ELSE failures + 1 END, lease_owner = NULL, due_at = ?3,
-        due = ?3 <= ?5, wake_at = CASE WHEN ?3 <= ?5 THEN NULL ELSE ?3 END, reason = ?4, updated_at = ?5
+        due = ?3 <= ?5, wake_at = CASE WHEN ?3 <= ?5 THEN NULL ELSE ?3 END, reason = ?4,
+        process_deaths = CASE ?2 WHEN 1 THEN 0 ELSE process_deaths END,
+        suspect = CASE ?2 WHEN 1 THEN 0 ELSE suspect END, updated_at = ?5
     WHERE seq = ?1";
 
 /// A run and its place in its order.
@@ -68,6 +74,9 @@ pub(super) fn finish(
         return Ok(Finish::LeaseLost);
     };
     keep(conn, &run, record, end)?;
+    if has(Bug::AttemptsCountedAfter) {
+        change(conn, "UPDATE runs SET attempts = attempts + 1 WHERE seq = ?1", [run.seq])?;
+    }
     match end {
         RunEnd::Planned { .. } => plan(conn, &run, end, now)?,
         RunEnd::Deferred { due_at, reason } => {
@@ -112,7 +121,9 @@ fn plan(conn: &Connection, run: &Place, end: &RunEnd, now: Timestamp) -> Result<
         return Ok(());
     };
     alert::raise(conn, &run.scope, alerts)?;
-    delivery::plan::insert(conn, run, deliveries, (ordering_key, held.is_some()), now)?;
+    if !has(Bug::OutboxOutsideTransaction) {
+        delivery::plan::insert(conn, run, deliveries, (ordering_key, held.is_some()), now)?;
+    }
     if let Some(why) = held {
         let reason = json!({ "code": "held", "message": why });
         return resolve(conn, run, RunState::Held, &reason, now);
@@ -120,6 +131,14 @@ fn plan(conn: &Connection, run: &Place, end: &RunEnd, now: Timestamp) -> Result<
     reference::remember(conn, &run.scope, run.event_seq, references)?;
     let state = if deliveries.is_empty() { RunState::Delivered } else { RunState::Planned };
     resolve(conn, run, state, &Value::Null, now)
+}
+
+/// The second half of a finish that has the bug [`Bug::OutboxOutsideTransaction`].
+pub(super) fn outbox(conn: &Connection, id: &RunId, end: &RunEnd, now: Timestamp) -> Result<(), StoreError> {
+    let RunEnd::Planned { deliveries, ordering_key, held, .. } = end else { return Ok(()) };
+    let sql = "SELECT seq, event_seq, tenant, environment, mapping, ordering_key FROM runs WHERE id = ?1 AND open = 1";
+    let Some(run) = first(conn, sql, [id.as_str()], place)? else { return Ok(()) };
+    delivery::plan::insert(conn, &run, deliveries, (ordering_key, held.is_some()), now)
 }
 
 /// The run is leased no longer and nothing is due for it. Later ones go on unless it still blocks.
