@@ -12,6 +12,7 @@ use portolan_domain::{
     contract::{Deferral, EventFacts, Fact, Input, LogLine, Outcome, Severity},
     verdict::CallFailure,
 };
+use portolan_proof::{Point, pass};
 use portolan_store::{
     ClaimRequest, Finish, StoreError,
     alert::NewAlert,
@@ -112,7 +113,9 @@ impl Mapper {
         let description = self.engine.description(tenant, &mapping.module).await?;
         for _ in 0..self.shared.settings.rounds_max {
             let input = input(claim, mapping, payload, &execution.facts);
+            pass(Point::Instantiated);
             let report = self.engine.transform(tenant, &mapping.module, input).await?;
+            pass(Point::Transformed);
             execution.cost.add(&report);
             let room = LOG_LINES_MAX.saturating_sub(execution.log.len());
             execution.log.extend(report.log.into_iter().take(room));
@@ -164,6 +167,7 @@ impl Mapper {
         };
         let rules = (description, &self.shared.settings.plan);
         let end = plans::to_run_end(plan, held, &claim.event, mapping, rules, self.shared.clock.now());
+        pass(Point::PlanChecked);
         end.unwrap_or_else(|problem| self.dead(claim, "plan-refused", problem.to_string()))
     }
 
@@ -264,6 +268,7 @@ impl Work for Mapper {
     }
 
     async fn carry_out(&self, claim: RunClaim) {
+        pass(Point::RunClaimed);
         let _place = self.rooms.enter(claim.event.scope.tenant.as_str());
         let started = self.shared.clock.monotonic();
         let mut execution = Execution {
@@ -288,7 +293,10 @@ impl Work for Mapper {
         let finish =
             || self.shared.store.run_finish(&claim.id, &claim.lease, record.clone(), end.clone(), now);
         match work::store_end(finish).await {
-            Ok(Finish::Done) if planned => self.shared.deliveries_due.ring(),
+            Ok(Finish::Done) if planned => {
+                pass(Point::PlanCommitted);
+                self.shared.deliveries_due.ring();
+            }
             Ok(Finish::Done) => {}
             Ok(Finish::LeaseLost) => {
                 tracing::warn!(run.id = %claim.id, "another owner has the run by now; this result is dropped");
