@@ -20,6 +20,7 @@ mod deeds;
 mod dice;
 mod judge;
 mod load;
+mod points;
 mod random;
 mod receiver;
 mod records;
@@ -28,12 +29,14 @@ mod world;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use portolan_proof::{Bug, Point};
 use serde_json::json;
 
-use crate::world::{Make, Places};
+use crate::{
+    points::{Choice, Target},
+    world::{Make, Places},
+};
 
 /// Kills hosts and stand-ins under load with faults on, and has the stand-ins' own ledgers judge. Ends with status 0
 /// only when nothing was lost, doubled, made up, mistaken or unsafely sent again.
@@ -46,6 +49,21 @@ pub(crate) struct Cli {
     /// The seed of the first round; every round of 25 cycles has the next one.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Every point of an event's life × every class × every fault, one by one.
+    #[arg(long, conflicts_with = "cycles")]
+    exhaustive: bool,
+    /// With `--exhaustive`: this point only (`P12`).
+    #[arg(long, value_parser = point, requires = "exhaustive")]
+    point: Option<Point>,
+    /// With `--exhaustive`: this system only (`sap-ecc`, `epicor`, `sage-pro`, `stripe`, `http`).
+    #[arg(long, value_parser = target, requires = "exhaustive")]
+    target: Option<Target>,
+    /// With `--exhaustive`: every fault that the stand-ins offer, not only those that are due.
+    #[arg(long, requires = "exhaustive")]
+    all_faults: bool,
+    /// With `--exhaustive`: every so many of the cases.
+    #[arg(long, default_value_t = 1, requires = "exhaustive")]
+    every: usize,
     /// Plants this bug: the proof must then fail.
     #[arg(long, value_parser = bug)]
     bug: Option<Bug>,
@@ -74,6 +92,15 @@ fn bug(text: &str) -> Result<Bug, String> {
     Bug::ALL.iter().copied().find(|bug| bug.name() == text).ok_or_else(|| format!("one of {}", names()))
 }
 
+fn point(text: &str) -> Result<Point, String> {
+    Point::ALL.iter().copied().find(|point| point.number() == text).ok_or_else(|| "P1 to P21".to_owned())
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    let names = || Target::ALL.iter().map(|target| target.name()).collect::<Vec<_>>().join(", ");
+    Target::ALL.iter().copied().find(|known| known.name() == text).ok_or_else(|| format!("one of {}", names()))
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(&Cli::parse()).await {
@@ -95,7 +122,47 @@ async fn run(cli: &Cli) -> anyhow::Result<bool> {
         keep: cli.keep.clone(),
     };
     anyhow::ensure!(places.program.exists(), "{} is not built", places.program.display());
+    if cli.exhaustive {
+        return exhaustive(cli, &places).await;
+    }
     cycles(cli, &places).await
+}
+
+async fn exhaustive(cli: &Cli, places: &Places) -> anyhow::Result<bool> {
+    let make = Make { bug: cli.bug.map(Bug::name), ..Make::default() };
+    let choice = Choice { point: cli.point, target: cli.target, all_faults: cli.all_faults, every: cli.every };
+    let began = random::now();
+    let outcome = points::play(places, &choice, &make, |text| eprintln!("{text}")).await?;
+    let wrong = outcome.cases.iter().filter(|case| !case.findings.is_empty()).count();
+    let died = outcome.cases.iter().filter(|case| case.died).count();
+    let impossible: usize = outcome.impossible.values().sum();
+    let (cases, seconds) = (outcome.cases.len(), began.elapsed().as_secs());
+    if cli.output == Output::Json {
+        let told = json!({
+            "cases": cases, "wrong": wrong, "died_at_their_point": died, "impossible": impossible, "seconds": seconds,
+            "why_impossible": outcome.impossible, "counts": outcome.count.to_json(),
+        });
+        println!("{told}");
+        return Ok(wrong == 0);
+    }
+    println!("{}", outcome.count);
+    for case in outcome.cases.iter().filter(|case| !case.findings.is_empty()) {
+        print!("{}\n{}", case.name, case.findings);
+    }
+    for (why, cases) in &outcome.impossible {
+        println!("{cases} cases are impossible: {why}");
+    }
+    for target in Target::ALL {
+        let of = outcome.cases.iter().filter(|case| case.target == *target);
+        let (mut all, mut unreached) = (0, Vec::new());
+        for case in of {
+            all += 1;
+            unreached.extend((!case.died).then_some(case.name.as_str()));
+        }
+        println!("{}: {all} cases, in {} the host did not reach the point {}", target.name(), unreached.len(), unreached.join(", "));
+    }
+    println!("{cases} cases in {seconds} s, {wrong} violations, {died} deaths at the point itself");
+    Ok(wrong == 0)
 }
 
 async fn cycles(cli: &Cli, places: &Places) -> anyhow::Result<bool> {

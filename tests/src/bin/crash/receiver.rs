@@ -14,7 +14,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::world::TIMEOUT_MS;
+/// Longer than anyone waits for an answer here.
+const HANG: Duration = Duration::from_millis(1_200);
 
 /// What it does instead of answering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,11 @@ impl Receiver {
         self.lock().slips.clear();
     }
 
+    /// How many slips are still to come.
+    pub(crate) fn slips(&self) -> usize {
+        self.lock().slips.len()
+    }
+
     /// How often each object was told: `sap-ecc ch_…`.
     pub(crate) fn calls(&self) -> BTreeMap<(String, String), u64> {
         self.lock().calls.clone()
@@ -108,7 +114,7 @@ impl Receiver {
             match slip {
                 Some(Slip::NoteThenCut) => return,
                 Some(Slip::NoteThenHang) => {
-                    return tokio::time::sleep(Duration::from_millis(2 * TIMEOUT_MS)).await;
+                    return tokio::time::sleep(HANG).await;
                 }
                 _ => {}
             }

@@ -46,6 +46,16 @@ impl Findings {
         self.sorts.get(sort).map_or(0, BTreeMap::len)
     }
 
+    /// Takes out what is missing although the host was told that it is there; how much that was.
+    pub(crate) fn take_lost_after_delivery(&mut self) -> usize {
+        let Some(texts) = self.sorts.get_mut("lost") else { return 0 };
+        let before = texts.len();
+        texts.retain(|text, _| !text.ends_with("the host says delivered"));
+        let taken = before - texts.len();
+        self.sorts.retain(|_, texts| !texts.is_empty());
+        taken
+    }
+
     /// The first of them, in one line.
     pub(crate) fn first(&self) -> Option<String> {
         let (sort, texts) = self.sorts.first_key_value()?;
@@ -92,9 +102,10 @@ impl Count {
         *self.0.entry(what.to_owned()).or_default() += times;
     }
 
-    /// The count of one world, over which those of other worlds stay.
-    pub(crate) fn set(&mut self, what: &str, times: u64, _world: u64) {
-        self.0.insert(what.to_owned(), times);
+    pub(crate) fn join(&mut self, other: &Self) {
+        for (what, times) in &other.0 {
+            self.many(what, *times);
+        }
     }
 
     pub(crate) fn of(&self, what: &str) -> u64 {

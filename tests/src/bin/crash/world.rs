@@ -14,10 +14,6 @@ use serde_json::{Value, json};
 
 use crate::receiver::Receiver;
 
-/// The longest that a call may take, in milliseconds.
-pub(crate) const TIMEOUT_MS: u64 = 600;
-/// How long an ERP may still be working on what the host gave up.
-pub(crate) const SETTLE_MS: u64 = 1_500;
 /// How long a claim may be kept: longer than any call, shorter than a sleep of the host.
 pub(crate) const LEASE_MS: u64 = 2_500;
 /// Anything that this program waits for; nothing waits so long but a failure.
@@ -86,9 +82,35 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How patient connections are, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// The longest that a call may take.
+    pub(crate) timeout_ms: u64,
+    /// How long a system may still be working on what the host gave up.
+    pub(crate) settle_ms: u64,
+}
+
+impl Pace {
+    /// Several things go wrong at once, on a busy machine.
+    pub(crate) const RANDOM: Self = Self { timeout_ms: 600, settle_ms: 1_500 };
+    /// One thing goes wrong at a time.
+    pub(crate) const SCRIPTED: Self = Self { timeout_ms: 400, settle_ms: 600 };
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self::RANDOM
+    }
+}
+
 /// What differs from one world to another.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Make<'a> {
+    /// How patient connections are.
+    pub(crate) pace: Pace,
+    /// What differs from the standard world of Stripe's stand-in.
+    pub(crate) stripe: Option<Value>,
     /// The planted bug.
     pub(crate) bug: Option<&'a str>,
     /// Which ERPs there are; all when empty.
@@ -106,11 +128,11 @@ impl World {
         };
         std::fs::create_dir_all(&folder)?;
         let program = &places.program;
-        let stripe = stand_in(program, &folder, System::Stripe).await?;
+        let stripe = stand_in(program, &folder, System::Stripe, make.stripe.as_ref()).await?;
         let systems = if make.erps.is_empty() { ERPS.to_vec() } else { make.erps.clone() };
         let mut erps = Vec::new();
         for system in systems {
-            erps.push(stand_in(program, &folder, system).await?);
+            erps.push(stand_in(program, &folder, system, None).await?);
         }
         let mut settings = settings();
         let passes = folder.join("passes").display().to_string();
@@ -124,7 +146,7 @@ impl World {
         let receiver = Receiver::start().await?;
         let mut tenants = Vec::new();
         for erp in &erps {
-            let setup = setup(erp, &stripe, &places.components, &receiver)?;
+            let setup = setup(erp, &stripe, &places.components, &receiver, make.pace)?;
             tenants.push(Tenant::set_up(&host.operator, &setup).await?);
         }
         places.keep_warm(&data)?;
@@ -294,10 +316,19 @@ fn settings() -> Vec<(&'static str, &'static str)> {
     ]
 }
 
-async fn stand_in(program: &Path, folder: &Path, system: System) -> anyhow::Result<StandIn> {
+async fn stand_in(
+    program: &Path,
+    folder: &Path,
+    system: System,
+    options: Option<&Value>,
+) -> anyhow::Result<StandIn> {
     let calls = folder.join(format!("{}.calls", system.name()));
     // Some milliseconds per call, so that there is something to be in the middle of.
-    StandIn::start(program, folder, system, Some(&json!({ "calls_path": calls, "latency_ms": 3 }))).await
+    let mut world = json!({ "calls_path": calls, "latency_ms": 3 });
+    if let Some(options) = options {
+        world[system.name()] = options.clone();
+    }
+    StandIn::start(program, folder, system, Some(&world)).await
 }
 
 fn setup(
@@ -305,16 +336,17 @@ fn setup(
     stripe: &StandIn,
     components: &Path,
     receiver: &Receiver,
+    pace: Pace,
 ) -> anyhow::Result<TenantSetup> {
     let mut setup = TenantSetup::standard(erp, stripe, components)?;
     for (_, connection) in &mut setup.connections {
-        connection["settings"]["timeout_ms"] = json!(TIMEOUT_MS);
-        connection["settings"]["settle_ms"] = json!(SETTLE_MS);
+        connection["settings"]["timeout_ms"] = json!(pace.timeout_ms);
+        connection["settings"]["settle_ms"] = json!(pace.settle_ms);
     }
     // Who is told by a call that nobody can take back, ask about or recognise: the blind class.
     let told = json!({
         "connector": "http",
-        "settings": { "base_url": receiver.url(erp.system), "timeout_ms": TIMEOUT_MS, "settle_ms": SETTLE_MS },
+        "settings": { "base_url": receiver.url(erp.system), "timeout_ms": pace.timeout_ms, "settle_ms": pace.settle_ms },
     });
     setup.connections.push(("notify".to_owned(), told));
     setup.settings["flow"]["notify"] = json!({ "path": "/told", "kinds": [] });
