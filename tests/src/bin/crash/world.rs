@@ -49,7 +49,16 @@ impl Places {
     /// Machine code is sealed with the host's master key: both are kept beside the program, so that worlds after the
     /// first need not compile. Whatever does not fit is compiled again by the host itself.
     fn warm(&self, data: &Path) -> anyhow::Result<()> {
-        copy(&self.program.with_file_name("crash-warm"), data)
+        let warm = self.program.with_file_name("crash-warm");
+        std::fs::create_dir_all(warm.join("compiled"))?;
+        let mut key = [0; 32];
+        getrandom::fill(&mut key)?;
+        let own = warm.join(format!("key.{}", std::process::id()));
+        std::fs::write(&own, key.iter().map(|byte| format!("{byte:02x}")).collect::<String>())?;
+        // Whoever comes first; the others take that one.
+        std::fs::hard_link(&own, warm.join("master.key")).ok();
+        std::fs::remove_file(&own)?;
+        copy(&warm, data)
     }
 
     fn keep_warm(&self, data: &Path) -> anyhow::Result<()> {
@@ -245,18 +254,15 @@ impl World {
     }
 
     /// Whether nothing moves any more but what waits for a person.
+    ///
+    /// Work goes from pending runs over leased ones to planned ones, whose deliveries are open. The lists are read in that
+    /// order, and twice, so that nothing slips from a list not yet read into one that was.
     pub(crate) async fn is_at_rest(&self) -> anyhow::Result<bool> {
         for tenant in &self.tenants {
-            for path in [
-                "/runs?state=leased&limit=1",
-                "/deliveries?state=leased&limit=1",
-                "/deliveries?state=pending&limit=500",
-                "/runs?state=pending&limit=500",
-            ] {
-                let rows = tenant.get(path).await?;
-                for row in rows["items"].as_array().into_iter().flatten() {
-                    let stands = path.contains("pending") && waits_for_a_person(tenant, row).await?;
-                    if !stands {
+            for state in ["pending", "leased", "planned", "pending", "leased", "planned"] {
+                let runs = tenant.get(&format!("/runs?state={state}&limit=500")).await?;
+                for run in runs["items"].as_array().into_iter().flatten() {
+                    if !stands(tenant, run).await? {
                         return Ok(false);
                     }
                 }
@@ -264,6 +270,18 @@ impl World {
         }
         Ok(true)
     }
+}
+
+/// Whether a run that has not ended waits for a person's decision, on itself or on an earlier one.
+async fn stands(tenant: &Tenant, run: &Value) -> anyhow::Result<bool> {
+    let event = run["event"].as_str().unwrap_or_default();
+    let story = tenant.get(&format!("/events/{event}")).await?;
+    let runs = story["runs"].as_array().into_iter().flatten();
+    let mut own = runs.flat_map(|run| run["deliveries"].as_array().into_iter().flatten());
+    if own.any(|delivery| delivery["state"] == "leased") {
+        return Ok(false);
+    }
+    Ok(run["state"] != "leased" && waits_for_a_person(tenant, run).await?)
 }
 
 /// The object in whose order a run or delivery stands: the charge.
