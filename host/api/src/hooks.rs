@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use portolan_pipeline::intake::{Answer, Taken};
+use portolan_proof::{Point, pass};
 use serde_json::{Value, json};
 
 use crate::{Api, body, problem::Problem};
@@ -27,10 +28,12 @@ pub(crate) async fn receive(
     let headers = request.headers().clone();
     let patience = Duration::from_millis(api.settings.body_ms_max);
     let body = body::read(request, api.settings.hook_bytes_max, patience).await?;
+    pass(Point::BodyRead);
     match api.intake.accept(&source, &headers, body).await {
         Answer::Accepted(taken) => {
             let mut response = (StatusCode::OK, told(&taken).to_string()).into_response();
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            pass(Point::Answered);
             Ok(response)
         }
         Answer::UnknownSource => Err(unknown()),

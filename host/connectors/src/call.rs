@@ -86,6 +86,7 @@ impl<'a> Call<'a> {
 
     /// Makes a request and gives whatever answer there is.
     pub(crate) async fn send(&self, doing: Doing, request: Request) -> Result<Answer, CallFailure> {
+        let request = request.changing(doing == Doing::Changing);
         match self.pool.exchange(request, self.deadline).await {
             Ok(answer) => {
                 self.status.store(answer.status.as_u16(), Ordering::Relaxed);

@@ -29,6 +29,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use portolan_proof::Point;
 use serde::Deserialize;
 use tokio::time::Instant;
 use url::{Host, Url};
@@ -317,8 +318,18 @@ impl Pool {
             if let Some(body) = request.body {
                 builder = builder.body(body);
             }
+            let at = |point| {
+                if request.changes {
+                    portolan_proof::pass(point);
+                }
+            };
+            at(Point::Connected);
+            at(Point::RequestSent);
             let response = builder.send().await.map_err(|error| unanswered(&error))?;
-            self.read(response).await
+            at(Point::ResponseBegun);
+            let answer = self.read(response).await?;
+            at(Point::ResponseRead);
+            Ok(answer)
         };
         tokio::time::timeout_at(deadline, exchange).await.unwrap_or(Err(Unanswered::TimedOut))
     }
@@ -365,13 +376,20 @@ pub(crate) struct Request {
     url: Url,
     headers: HeaderMap,
     body: Option<Bytes>,
+    changes: bool,
 }
 
 impl Request {
     /// A request without body, which asks for an answer that is not compressed.
     pub(crate) fn new(method: Method, url: Url) -> Self {
         let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
-        Self { method, url, headers, body: None }
+        Self { method, url, headers, body: None, changes: false }
+    }
+
+    /// Whether it asks for a change: the points of an attempt (see [`portolan_proof`]) are those of changes.
+    pub(crate) const fn changing(mut self, changes: bool) -> Self {
+        self.changes = changes;
+        self
     }
 
     /// Sets a header.

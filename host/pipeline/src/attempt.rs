@@ -18,6 +18,7 @@ use portolan_domain::{
     pointer::{bind, id_at},
     verdict::{CallFailure, CallProblem, InDoubt},
 };
+use portolan_proof::{Point, pass};
 use portolan_store::{
     alert::NewAlert,
     delivery::{DeliveryClaim, DeliveryEnd},
@@ -113,6 +114,7 @@ async fn ask_and_send(shared: &Shared, claim: &DeliveryClaim, opened: &Opened, b
             Err(failure) => return unasked(shared, claim, opened, failure),
         }
     }
+    pass(Point::ExistenceChecked);
     match opened.connection.write(&claim.operation, body, &context).await {
         Ok(response) => delivered(claim, response, false),
         Err(failure) => failed(shared, claim, Some(opened), failure),

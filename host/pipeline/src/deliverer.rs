@@ -5,6 +5,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
 use portolan_domain::Timestamp;
+use portolan_proof::{Point, pass};
 use portolan_store::{
     ClaimRequest, Finish, StoreError,
     delivery::{DeliveryClaim, DeliveryEnd},
@@ -98,6 +99,7 @@ impl Work for Deliverer {
     }
 
     async fn carry_out(&self, claim: DeliveryClaim) {
+        pass(Point::IntentCommitted);
         let _place = self.rooms.enter(claim.connection.as_str());
         let started = self.shared.clock.monotonic();
         let attempted = AssertUnwindSafe(attempt(&self.shared, &claim)).catch_unwind().await;
@@ -109,7 +111,7 @@ impl Work for Deliverer {
         let finish =
             || self.shared.store.delivery_finish(&claim.id, &claim.lease, sent.clone(), end.clone(), now);
         match work::store_end(finish).await {
-            Ok(Finish::Done) => {}
+            Ok(Finish::Done) => pass(Point::ResultCommitted),
             Ok(Finish::LeaseLost) => {
                 tracing::warn!(delivery.id = %claim.id, "another owner has the delivery by now; this result is dropped");
             }
@@ -117,5 +119,10 @@ impl Work for Deliverer {
                 tracing::error!(delivery.id = %claim.id, error = &error as &dyn std::error::Error, "an attempt's end could not be stored");
             }
         }
+        pass(Point::Followed);
+    }
+
+    fn over(&self) {
+        pass(Point::AttemptOver);
     }
 }

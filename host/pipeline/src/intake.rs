@@ -15,6 +15,7 @@ use http::HeaderMap;
 use portolan_domain::{
     AlertId, Environment, EventId, RunId, SourceId, contract::Severity, state::EventState,
 };
+use portolan_proof::{Point, pass};
 use portolan_store::{
     StoreError,
     alert::NewAlert,
@@ -80,6 +81,7 @@ impl Intake {
             self.alert(&route, problem).await;
             return Answer::Refused(problem);
         }
+        pass(Point::SignatureChecked);
         let media_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let events = self.read(&route, media_type, &body);
         let stored = join_all(events.into_iter().map(|(event, runs)| self.store(&route, event, runs))).await;
@@ -102,7 +104,9 @@ impl Intake {
         let id = event.id.clone();
         let (kind, system, state) = (event.kind.clone(), event.system.clone(), event.state);
         let routed = !runs.is_empty();
-        match self.shared.store.event_accept(event, runs).await? {
+        let accepted = self.shared.store.event_accept(event, runs).await?;
+        pass(Point::EventCommitted);
+        match accepted {
             Accepted::New => {
                 metrics::counter!("portolan_events_accepted_total", "system" => system, "state" => state.as_str())
                     .increment(1);

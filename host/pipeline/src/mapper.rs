@@ -16,6 +16,7 @@ use portolan_domain::{
     contract::{Deferral, EventFacts, Fact, Input, LogLine, Outcome, Severity},
     verdict::CallFailure,
 };
+use portolan_proof::{Point, pass};
 use portolan_store::{
     ClaimRequest, Finish, StoreError,
     alert::NewAlert,
@@ -154,7 +155,9 @@ impl Mapper {
             let input = input(claim, mapping, payload, &execution.facts);
             let call =
                 Call { tenant, module: &mapping.module, run: &claim.id, suspect: claim.suspect, input };
+            pass(Point::Instantiated);
             let report = self.engine.transform(call).await?;
+            pass(Point::Transformed);
             execution.cost.add(&report);
             let room = LOG_LINES_MAX.saturating_sub(execution.log.len());
             execution.log.extend(report.log.into_iter().take(room));
@@ -206,6 +209,7 @@ impl Mapper {
         };
         let rules = (description, &self.shared.settings.plan);
         let end = plans::to_run_end(plan, held, &claim.event, mapping, rules, self.shared.clock.now());
+        pass(Point::PlanChecked);
         end.unwrap_or_else(|problem| self.dead(claim, "plan-refused", problem.to_string()))
     }
 
@@ -311,6 +315,7 @@ impl Work for Mapper {
     }
 
     async fn carry_out(&self, claim: RunClaim) {
+        pass(Point::RunClaimed);
         let _place = self.rooms.enter(claim.event.scope.tenant.as_str());
         let started = self.shared.clock.monotonic();
         let mut execution = Execution {
@@ -338,7 +343,10 @@ impl Work for Mapper {
         let finish =
             || self.shared.store.run_finish(&claim.id, &claim.lease, record.clone(), end.clone(), now);
         match work::store_end(finish).await {
-            Ok(Finish::Done) if planned => self.shared.deliveries_due.ring(),
+            Ok(Finish::Done) if planned => {
+                pass(Point::PlanCommitted);
+                self.shared.deliveries_due.ring();
+            }
             Ok(Finish::Done) => {}
             Ok(Finish::LeaseLost) => {
                 tracing::warn!(run.id = %claim.id, "another owner has the run by now; this result is dropped");

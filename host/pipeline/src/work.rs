@@ -25,6 +25,8 @@ pub(crate) trait Work: Send + Sync + 'static {
     /// Carries one claim out and stores its end, also when what it does panics. A panic while that end is stored
     /// leaves the lease to end by itself.
     fn carry_out(&self, claim: Self::Claim) -> impl Future<Output = ()> + Send;
+    /// A claim was carried out, and who may go on was told.
+    fn over(&self) {}
 }
 
 /// Works until told to stop, then waits for what is under way.
@@ -63,6 +65,7 @@ pub(crate) async fn work<W: Work>(work: W, mut stopped: watch::Receiver<bool>) {
                 work.carry_out(claim).await;
                 // What was carried out may have made way for something else.
                 work.nudge().ring();
+                work.over();
             });
         }
     }

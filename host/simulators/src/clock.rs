@@ -25,6 +25,20 @@ pub(crate) fn iso_date(at_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
+/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7) of a point in time in Unix seconds.
+pub(crate) fn http_date(at_s: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let name = |names: &[&'static str], place: u64| {
+        usize::try_from(place).ok().and_then(|place| names.get(place).copied()).unwrap_or_default()
+    };
+    let ((year, month, day), second) = (civil(at_s / 86_400), at_s % 86_400);
+    let (weekday, month) = (name(&DAYS, at_s / 86_400 % 7), name(&MONTHS, month - 1));
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
 /// Days since the epoch to a date of the Gregorian calendar (Hinnant's algorithm, for days after 1970 only).
 fn civil(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
@@ -64,6 +78,7 @@ mod tests {
 
     #[test]
     fn days_become_dates() {
+        assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(dats(1_763_596_800_000), "20251120");
         assert_eq!(iso_date(951_782_400_000), "2000-02-29");
         assert!(is_date("20240229") && !is_date("20230229") && !is_date("20261131"));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::clock::now_ms;
 use crate::faults::{FaultKind, Faults, HANG_MS_DEFAULT, Strike};
+use crate::journal::Journal;
 use crate::ledger::{Entry, Ledger, Receipt};
 use crate::settings::System;
 use crate::stand_in::{Call, Draft, Moment, Refusal, Reply, StandIn};
@@ -31,8 +32,22 @@ const HEADERS_NOTED: &[&str] = &[
 /// How a call ends.
 pub(crate) enum Ending {
     Answer(Reply),
+    /// The answer in drops, over so many milliseconds.
+    Drip(Reply, u64),
+    /// The answer, and then more and more.
+    Endless(Reply),
     /// The connection is closed without a byte of an answer.
     Cut,
+}
+
+impl Ending {
+    /// The status of the answer; none when there is no answer, or none that ends.
+    pub(crate) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answer(reply) | Self::Drip(reply, _) => Some(reply.status.as_u16()),
+            Self::Endless(_) | Self::Cut => None,
+        }
+    }
 }
 
 /// One running system.
@@ -40,6 +55,7 @@ pub(crate) struct Simulator {
     pub(crate) system: System,
     stand_in: Mutex<Box<dyn StandIn>>,
     pub(crate) ledger: Ledger,
+    journal: Journal,
     faults: Mutex<Faults>,
     calls: Mutex<BTreeMap<String, u64>>,
     in_flight: Arc<AtomicU32>,
@@ -73,7 +89,7 @@ impl Simulator {
     pub(crate) fn new(
         system: System,
         mut stand_in: Box<dyn StandIn>,
-        ledger: Ledger,
+        (ledger, journal): (Ledger, Journal),
         faults: Faults,
         latency_ms: u64,
     ) -> Self {
@@ -84,6 +100,7 @@ impl Simulator {
             system,
             stand_in: Mutex::new(stand_in),
             ledger,
+            journal,
             faults: Mutex::new(faults),
             calls: Mutex::default(),
             in_flight: Arc::default(),
@@ -124,10 +141,13 @@ impl Simulator {
         if self.latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(self.latency_ms)).await;
         }
-        match strike {
+        let name = self.journal.came(&call, &operation, strike);
+        let ending = match strike {
             None => Ending::Answer(self.carry_out(&call, &operation, None).await),
             Some(strike) => self.strike(call, &operation, strike, under_way).await,
-        }
+        };
+        self.journal.went(&name, &ending);
+        ending
     }
 
     async fn strike(
@@ -143,6 +163,14 @@ impl Simulator {
             FaultKind::Refuse | FaultKind::CutBeforeCommit => Ending::Cut,
             FaultKind::Error500BeforeCommit => refuse(Refusal::Internal),
             FaultKind::RateLimited => refuse(Refusal::RateLimited { retry_after_s: strike.retry_after_s }),
+            FaultKind::RateLimitedUntil => until(
+                self.stand_in().refusal(&call, Refusal::RateLimited { retry_after_s: strike.retry_after_s }),
+                strike.retry_after_s,
+            ),
+            FaultKind::Redirect => {
+                let elsewhere = Reply::html(307, "307 Temporary Redirect", "The system has moved.");
+                Ending::Answer(elsewhere.with("location", format!("http://127.0.0.1:9{}", call.path)))
+            }
             FaultKind::BusinessError => refuse(Refusal::Business),
             FaultKind::Locked => refuse(Refusal::Locked),
             FaultKind::Unauthorized => refuse(Refusal::Unauthorized),
@@ -191,6 +219,25 @@ impl Simulator {
             FaultKind::Gateway502AfterCommit => {
                 self.carry_out(&call, operation, Some(strike)).await;
                 Ending::Answer(Reply::html(502, "502 Bad Gateway", "The proxy lost its upstream."))
+            }
+            FaultKind::Gateway503AfterCommit => {
+                self.carry_out(&call, operation, Some(strike)).await;
+                Ending::Answer(Reply::html(503, "503 Service Unavailable", "The proxy has no upstream."))
+            }
+            FaultKind::Gateway504AfterCommit => {
+                self.carry_out(&call, operation, Some(strike)).await;
+                Ending::Answer(Reply::html(
+                    504,
+                    "504 Gateway Timeout",
+                    "The upstream did not answer in time.",
+                ))
+            }
+            FaultKind::Drip => {
+                let reply = self.carry_out(&call, operation, Some(strike)).await;
+                Ending::Drip(reply, strike.ms.unwrap_or(1_000))
+            }
+            FaultKind::EndlessAfterCommit => {
+                Ending::Endless(self.carry_out(&call, operation, Some(strike)).await)
             }
             FaultKind::GarbageAfterCommit => {
                 let mut reply = self.carry_out(&call, operation, Some(strike)).await;
@@ -303,6 +350,12 @@ struct Circumstances<'a> {
     operation: &'a str,
     kind: Option<FaultKind>,
     now_ms: u64,
+}
+
+/// The refusal with a date in `Retry-After` in the place of seconds.
+fn until(mut reply: Reply, seconds: u64) -> Ending {
+    reply.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("retry-after"));
+    Ending::Answer(reply.with("retry-after", crate::clock::http_date(now_ms() / 1_000 + seconds)))
 }
 
 /// The first half of an answer, and something that belongs to no format.

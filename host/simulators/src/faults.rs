@@ -36,8 +36,22 @@ pub enum FaultKind {
     /// The call is carried out and answered by a proxy's HTML page, 502.
     #[serde(rename = "gateway-502-after-commit")]
     Gateway502AfterCommit,
+    /// The same with 503.
+    #[serde(rename = "gateway-503-after-commit")]
+    Gateway503AfterCommit,
+    /// The same with 504.
+    #[serde(rename = "gateway-504-after-commit")]
+    Gateway504AfterCommit,
+    /// The call is carried out; its answer comes in drops, over `ms` (default 1000).
+    Drip,
+    /// The call is carried out; its answer does not end.
+    EndlessAfterCommit,
     /// 429 (or what the system has instead), with `retry_after` seconds (default 1).
     RateLimited,
+    /// The same, with a date in `Retry-After`.
+    RateLimitedUntil,
+    /// 307 to an address where nobody listens; nothing is done.
+    Redirect,
     /// A refusal for the business to settle, in the system's words.
     BusinessError,
     /// Another user holds the object.
@@ -65,7 +79,7 @@ pub enum FaultKind {
 impl FaultKind {
     /// Whether the caller gets a truthful answer to a call that was carried out.
     pub(crate) fn answers(self) -> bool {
-        matches!(self, Self::Slow | Self::Twice | Self::CheckStale)
+        matches!(self, Self::Slow | Self::Twice | Self::CheckStale | Self::Drip)
     }
 
     /// The name used on the wire and in the ledger.

@@ -10,6 +10,7 @@
 //! * [`settings`]: what a simulator is told at start; the defaults are the documented standard world.
 //! * [`server`]: accept loop, one HTTP exchange per call, the closing of connections without an answer.
 //! * `exchange`: the life of one call: count, choose a fault, carry out, write the ledger, answer.
+//! * `journal`: every call that came, for a judge of what was sent.
 //! * `background`: what a system does without being called.
 //! * `stand_in`: what each system implements: answer a call, and apply what was committed.
 //! * `stripe`, `sap`, `epicor`, `sage`: the systems.
@@ -29,6 +30,7 @@ mod clock;
 mod epicor;
 mod exchange;
 pub mod faults;
+mod journal;
 pub mod ledger;
 mod money;
 mod run;
@@ -38,6 +40,7 @@ pub mod server;
 pub mod settings;
 mod stand_in;
 pub mod story;
+mod streams;
 mod stripe;
 
 pub use run::{SimulateArgs, run};

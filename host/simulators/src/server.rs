@@ -23,10 +23,11 @@ use tower::ServiceExt as _;
 use crate::admin;
 use crate::exchange::{Ending, Simulator};
 use crate::faults::Faults;
+use crate::journal::Journal;
 use crate::ledger::{Ledger, LedgerError};
 use crate::settings::{SimulatorSettings, System};
 use crate::stand_in::{Call, Reply, StandIn};
-use crate::{epicor, sage, sap, stripe};
+use crate::{epicor, sage, sap, streams, stripe};
 
 /// A request body larger than this is refused with 413.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -110,6 +111,7 @@ pub async fn serve(system: System, settings: SimulatorSettings) -> Result<Runnin
         return Err(StartError::NotLoopback(settings.listen));
     }
     let ledger = Ledger::open(settings.ledger_path.as_deref())?;
+    let journal = Journal::open(settings.calls_path.as_deref()).map_err(LedgerError::from)?;
     let (faults, latency_ms) = (Faults::new(settings.random_faults.clone()), settings.latency_ms);
     let stand_in: Box<dyn StandIn> = match system {
         System::Stripe => Box::new(stripe::Stripe::new(settings.stripe)),
@@ -117,7 +119,7 @@ pub async fn serve(system: System, settings: SimulatorSettings) -> Result<Runnin
         System::Epicor => Box::new(epicor::Epicor::new(settings.epicor)),
         System::SagePro => Box::new(sage::SagePro::new(settings.sage)),
     };
-    let simulator = Arc::new(Simulator::new(system, stand_in, ledger, faults, latency_ms));
+    let simulator = Arc::new(Simulator::new(system, stand_in, (ledger, journal), faults, latency_ms));
     stripe::sending::send_live(&simulator);
     tokio::spawn(crate::background::run(Arc::downgrade(&simulator)));
     let bind = |source| StartError::Bind { address: settings.listen, source };
@@ -238,6 +240,8 @@ pub(crate) async fn forward(State(simulator): State<Arc<Simulator>>, request: Re
     };
     match simulator.exchange(call).await {
         Ending::Answer(reply) => respond(reply),
+        Ending::Drip(reply, ms) => streams::drip(reply, ms),
+        Ending::Endless(reply) => streams::endless(reply),
         Ending::Cut => {
             let mut response = Response::new(Body::empty());
             response.extensions_mut().insert(Unsent);

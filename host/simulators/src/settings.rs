@@ -52,6 +52,8 @@ pub struct SimulatorSettings {
     pub listen: SocketAddr,
     /// The append-only ledger. Without it, documents live as long as the process.
     pub ledger_path: Option<PathBuf>,
+    /// Where every call is noted, for a judge of what was sent. Without it, calls are only counted.
+    pub calls_path: Option<PathBuf>,
     /// Milliseconds that every call takes.
     pub latency_ms: u64,
     /// Faults at random, from the first call on.
@@ -71,6 +73,7 @@ impl Default for SimulatorSettings {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             ledger_path: None,
+            calls_path: None,
             latency_ms: 0,
             random_faults: None,
             stripe: StripeOptions::default(),

@@ -82,6 +82,20 @@ impl Host {
         self.process.as_mut().map_or(Ok(true), Process::has_ended)
     }
 
+    /// Changes a variable of its environment, from the next start on.
+    pub fn set(&mut self, name: &str, value: Option<&str>) {
+        self.start.environment.retain(|(known, _)| known != name);
+        self.start.environment.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+    }
+
+    /// From the next start on it is started by another program (a tracer), which is given the host's own command line
+    /// after these arguments and becomes it. Only once.
+    pub fn start_under(&mut self, program: &Path, args: &[String]) {
+        let host = std::mem::replace(&mut self.start.program, program.to_owned());
+        let own = std::mem::take(&mut self.start.args);
+        self.start.args = args.iter().cloned().chain([host.display().to_string()]).chain(own).collect();
+    }
+
     /// `kill -9`.
     ///
     /// # Errors

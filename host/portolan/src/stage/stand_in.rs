@@ -128,6 +128,20 @@ impl StandIn {
         self.client.get("/_simulator/faults").await
     }
 
+    /// Has it behave again.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn behave(&self) -> anyhow::Result<()> {
+        self.client.delete("/_simulator/faults").await.map(drop)
+    }
+
+    /// Its process id, while it lives.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().and_then(Process::id)
+    }
+
     /// How many calls of each operation it has received.
     ///
     /// # Errors

@@ -91,6 +91,7 @@ fn accept(conn: &Connection, event: &Event, runs: &[NewRun]) -> Result<Accepted,
     for new in runs {
         run::insert(conn, event, event_seq, new)?;
     }
+    portolan_proof::pass(portolan_proof::Point::EventInserted);
     Ok(Accepted::New)
 }
 

@@ -109,6 +109,7 @@ pub(super) fn finish(
             stop(conn, &delivery, DeliveryState::Dead, failure, now)?;
         }
     }
+    portolan_proof::pass(portolan_proof::Point::ResultInserted);
     Ok(Finish::Done)
 }
 

@@ -129,6 +129,7 @@ fn plan(conn: &Connection, run: &Place, end: &RunEnd, now: Timestamp) -> Result<
         return resolve(conn, run, RunState::Held, &reason, now);
     }
     reference::remember(conn, &run.scope, run.event_seq, references)?;
+    portolan_proof::pass(portolan_proof::Point::PlanInserted);
     let state = if deliveries.is_empty() { RunState::Delivered } else { RunState::Planned };
     resolve(conn, run, state, &Value::Null, now)
 }
