@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portolan_domain::verdict::{CallFailure, CallProblem, InDoubt};
+use portolan_proof::{Bug, has};
 use serde_json::{Map, Value};
 
 mod answers;
@@ -156,7 +157,11 @@ impl System for Gateway {
             (_, None) => {
                 let url = call.pool().url(&[collection(operation).0], &[]);
                 let url = url.ok_or_else(|| invalid("", "holds no usable number"))?;
-                let key = idempotency_key(text(fields, "ExternalRef")?, operation)?;
+                let mut of = text(fields, "ExternalRef")?;
+                if has(Bug::FreshKeyPerAttempt) {
+                    of = &call.context().call_id;
+                }
+                let key = idempotency_key(of, operation)?;
                 let request = self.request(Method::POST, url, key).body("application/json", body.to_string());
                 self.send(operation, fields, request, call).await
             }

@@ -18,6 +18,7 @@ use portolan_domain::{
     pointer::{bind, id_at},
     verdict::{CallFailure, CallProblem, InDoubt},
 };
+use portolan_proof::{Bug, has};
 use portolan_store::{
     alert::NewAlert,
     delivery::{DeliveryClaim, DeliveryEnd},
@@ -78,26 +79,30 @@ async fn ask_and_send(shared: &Shared, claim: &DeliveryClaim, opened: &Opened, b
         return failed(shared, claim, Some(opened), CallFailure::permanent("operation-unknown", text));
     };
     let rule = rule(shared, claim, opened);
-    if claim.in_doubt && needs_person(rule, claim.unless.as_ref()) {
+    let doubtful = claim.in_doubt && !has(Bug::CheckSkipped);
+    if doubtful && needs_person(rule, claim.unless.as_ref()) {
         let text = "an earlier attempt may have been carried out, and the system cannot be asked";
         return in_doubt(shared, claim, CallFailure::ambiguous("outcome-unknown", text));
     }
-    let now = shared.clock.now();
+    let now = shared.steady();
     if let Some(settled_at) = settled_at(claim, rule, opened).filter(|settled_at| now < *settled_at) {
         let text = "an earlier attempt may still be under way in the other system";
         let failure = CallFailure::retryable("settling", text);
         return DeliveryEnd::Retry { due_at: settled_at, failure, alerts: Vec::new() };
     }
     let context = CallContext {
-        call_id: claim.call_id.clone(),
+        call_id: match has(Bug::FreshKeyPerAttempt) {
+            false => claim.call_id.clone(),
+            true => format!("{}x{}", claim.call_id, claim.attempt),
+        },
         attempt: claim.attempt,
         timeout: opened.connection.timeout(),
-        now_seconds: now.as_seconds(),
+        now_seconds: shared.clock.now().as_seconds(),
     };
-    if let Some(check) =
-        claim.unless.as_ref().filter(|check| claim.in_doubt || check.when == CheckTime::Always)
-    {
+    if let Some(check) = claim.unless.as_ref().filter(|check| doubtful || check.when == CheckTime::Always) {
         match ask(claim, opened, check, &context).await {
+            // A copy that lags behind does not have the document yet.
+            Ok(Some(_)) if has(Bug::CheckOnReplica) && lags_behind(claim, now) => {}
             Ok(Some(answer)) => return delivered(claim, answer, true),
             Ok(None) => {}
             Err(failure) => return unasked(shared, claim, opened, failure),
@@ -113,9 +118,12 @@ async fn ask_and_send(shared: &Shared, claim: &DeliveryClaim, opened: &Opened, b
 fn rule(shared: &Shared, claim: &DeliveryClaim, opened: &Opened) -> InDoubt {
     let rule = opened.connection.in_doubt(&claim.operation);
     let since = claim.doubt_since.map_or(claim.begun_at, |doubt| doubt.min(claim.begun_at));
-    let age = shared.clock.now().since(since);
+    // Whichever clock says that the key is older: a machine that slept has a steady clock that is behind.
+    let age = shared.clock.now().max(shared.steady()).since(since);
     match (rule, opened.connection.key_window()) {
-        (InDoubt::SameKeyAgain, Some(window)) if age >= window => InDoubt::Ask,
+        (InDoubt::SameKeyAgain, Some(window)) if age >= window && !has(Bug::KeyTrustedTooLong) => {
+            InDoubt::Ask
+        }
         (rule, _) => rule,
     }
 }
@@ -138,6 +146,12 @@ fn settled_at(claim: &DeliveryClaim, rule: InDoubt, opened: &Opened) -> Option<T
             claim.doubt_since.map(|since| since.plus(opened.connection.settle()))
         }
     }
+}
+
+/// Whether a copy of the other system's records is older than the doubt: only [`Bug::CheckOnReplica`] asks one.
+fn lags_behind(claim: &DeliveryClaim, now: Timestamp) -> bool {
+    const LAG: Duration = Duration::from_secs(30);
+    now.since(claim.doubt_since.unwrap_or(claim.begun_at)) < LAG
 }
 
 async fn ask(
@@ -232,7 +246,7 @@ fn retry(
             dead(shared, claim, failure)
         };
     };
-    let due_at = shared.clock.now().plus(pause.max(least));
+    let due_at = shared.steady().plus(pause.max(least));
     let alerts = refused.map(|problem| refused_alert(shared, claim, problem)).into_iter().collect();
     DeliveryEnd::Retry { due_at, failure, alerts }
 }

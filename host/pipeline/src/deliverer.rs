@@ -83,7 +83,7 @@ impl Work for Deliverer {
         let connections = &self.shared.connections;
         let request = ClaimRequest {
             owner: self.shared.owner.to_string(),
-            now: self.shared.clock.now(),
+            now: self.shared.steady(),
             lease_ms: self.shared.settings.lease_ms,
             rows_max: slots,
             room: self.rooms.left(|lane| connections.concurrency_max(lane).unwrap_or(CONCURRENCY_UNKNOWN)),
@@ -103,7 +103,7 @@ impl Work for Deliverer {
         let took = self.shared.clock.monotonic().saturating_sub(started);
         self.log(&claim, &attempted, took);
         let Attempted { end, sent, .. } = attempted;
-        let now = self.shared.clock.now();
+        let now = self.shared.steady();
         let finish =
             || self.shared.store.delivery_finish(&claim.id, &claim.lease, sent.clone(), end.clone(), now);
         match work::store_end(finish).await {

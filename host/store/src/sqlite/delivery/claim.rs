@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use portolan_domain::{Timestamp, contract::Binding};
+use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
@@ -148,7 +149,9 @@ fn claim_one(
         }
         let until = now.saturating_add(integer(request.lease_ms));
         change(conn, LEASE, params![seq, request.owner, until, now])?;
-        change(conn, INTENT, params![seq, claim.attempt, request.owner, now])?;
+        if !has(Bug::IntentAfterSend) {
+            change(conn, INTENT, params![seq, claim.attempt, request.owner, now])?;
+        }
         return Ok(Some(claim));
     }
     Ok(None)

@@ -3,6 +3,7 @@
 use portolan_domain::{
     DeliveryId, Scope, Timestamp, contract::Reference, state::DeliveryState, verdict::CallFailure,
 };
+use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
@@ -19,6 +20,11 @@ use crate::{
 const LEASED: &str = "
     SELECT seq, run_seq, event_seq, tenant, environment, mapping, ordering_key FROM deliveries
     WHERE id = ?1 AND state = 'leased' AND lease_owner = ?2 AND lease_epoch = ?3";
+
+/// As [`LEASED`], for whoever comes: see [`Bug::NoEpoch`].
+const LEASED_BY_ANYBODY: &str = "
+    SELECT seq, run_seq, event_seq, tenant, environment, mapping, ordering_key FROM deliveries
+    WHERE id = ?1 AND state = 'leased' AND ?2 IS NOT NULL AND ?3 IS NOT NULL";
 
 const ATTEMPT_END: &str = "
     UPDATE attempts SET finished_at = ?2, verdict = ?3, detail = ?4
@@ -80,7 +86,9 @@ pub(super) fn finish(
     now: Timestamp,
 ) -> Result<Finish, StoreError> {
     let guard = params![id.as_str(), lease.owner, integer(lease.epoch)];
-    let Some(delivery) = first(conn, LEASED, guard, place)? else {
+    let Some(delivery) =
+        first(conn, if has(Bug::NoEpoch) { LEASED_BY_ANYBODY } else { LEASED }, guard, place)?
+    else {
         return Ok(Finish::LeaseLost);
     };
     if let Some(sent) = sent {
