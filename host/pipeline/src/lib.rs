@@ -8,6 +8,7 @@
 //!   ask for, and stores what they decided together with every delivery that follows (the outbox).
 //! * [`deliverer`]: claims deliveries, asks whether the document exists where that is due, makes the call
 //!   through a connector, and stores how it ended.
+//! * [`gates`]: how many deliveries may be claimed for a connection now: breaker, rate, retry budget.
 //! * [`poller`]: asks sources that do not tell, or forget to, for what changed.
 //! * [`Pipeline`]: what these share, and their start and end.
 //!
@@ -26,6 +27,7 @@ pub mod connections;
 pub mod deliverer;
 pub mod engine;
 pub mod facts;
+pub mod gates;
 pub mod intake;
 pub mod mapper;
 mod nudge;
@@ -56,6 +58,8 @@ pub struct PipelineSettings {
     pub runs_per_tenant_max: usize,
     /// Deliveries under way at once.
     pub deliveries_max: usize,
+    /// Deliveries of one tenant under way at once.
+    pub deliveries_per_tenant_max: usize,
     /// How long a claim may be kept, in milliseconds; longer than any run or call.
     pub lease_ms: u64,
     /// The longest pause between two looks for due work, in milliseconds.
@@ -90,6 +94,7 @@ impl Default for PipelineSettings {
             runs_max: 64,
             runs_per_tenant_max: 16,
             deliveries_max: 256,
+            deliveries_per_tenant_max: 128,
             lease_ms: 180_000,
             poll_ms: 500,
             rounds_max: 8,
@@ -117,6 +122,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// Opens connections of tenants, and keeps them.
     pub connections: Arc<connections::Connections>,
+    /// What is held back, by connection.
+    pub gates: Arc<gates::Gates>,
     /// Sources with their mappings, kept.
     pub routes: Arc<routes::Routes>,
     /// Numbers.
@@ -146,6 +153,7 @@ impl Shared {
         Self {
             routes: Arc::new(routes::Routes::new(store.clone(), vault, clock.clone())),
             connections: Arc::new(connections),
+            gates: Arc::default(),
             registry,
             settings: Arc::new(settings),
             owner: owner.into(),

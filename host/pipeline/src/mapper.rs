@@ -255,6 +255,8 @@ impl Work for Mapper {
             rows_max: slots,
             room: self.rooms.left(|_| lane_room),
             lane_room,
+            tenant_room: Default::default(),
+            tenant_room_max: usize::MAX,
         };
         self.shared.store.run_claim(request).await
     }

@@ -156,6 +156,7 @@ fn pipeline_settings(settings: &Settings) -> anyhow::Result<PipelineSettings> {
         runs_max: pipeline.runs_max,
         runs_per_tenant_max: pipeline.runs_per_tenant_max,
         deliveries_max: pipeline.deliveries_max,
+        deliveries_per_tenant_max: pipeline.deliveries_per_tenant_max,
         delivery_retry: RetryPolicy {
             base_ms: pipeline.delivery_retry_base_ms,
             cap_ms: pipeline.delivery_retry_cap_ms,

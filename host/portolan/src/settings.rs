@@ -75,6 +75,8 @@ pub(crate) struct Pipeline {
     pub(crate) runs_per_tenant_max: usize,
     /// Deliveries under way at once.
     pub(crate) deliveries_max: usize,
+    /// Deliveries of one tenant under way at once.
+    pub(crate) deliveries_per_tenant_max: usize,
     /// Attempts of a delivery until a person is asked.
     pub(crate) delivery_attempts_max: u32,
     /// The longest pause before the second attempt, in milliseconds; doubled with every attempt.
@@ -151,6 +153,7 @@ impl Default for Pipeline {
             runs_max: pipeline.runs_max,
             runs_per_tenant_max: pipeline.runs_per_tenant_max,
             deliveries_max: pipeline.deliveries_max,
+            deliveries_per_tenant_max: pipeline.deliveries_per_tenant_max,
             delivery_attempts_max: pipeline.delivery_retry.attempts_max,
             delivery_retry_base_ms: pipeline.delivery_retry.base_ms,
             delivery_retry_cap_ms: pipeline.delivery_retry.cap_ms,
