@@ -110,19 +110,3 @@ async fn a_dead_letter_of_one_object_keeps_no_other_waiting() {
         assert_eq!(world.end_of(&event).await["standing"], "delivered");
     }
 }
-
-#[tokio::test]
-async fn refused_credentials_raise_an_alert_at_once() {
-    let world = World::of(System::SagePro).await;
-    let told = world.story("refused").await.remove(0);
-    world
-        .erp
-        .fault(&json!({ "operation": "POST /Invoice", "fault": "unauthorized", "times": 1 }))
-        .await
-        .unwrap();
-    let event = world.accept(&told).await;
-    assert_eq!(world.end_of(&event).await["standing"], "delivered");
-    let alerts = world.tenant.get("/alerts").await.unwrap().to_string();
-    assert!(alerts.contains("credentials-refused"), "{alerts}");
-    world.assert_posted_once(1).await;
-}

@@ -10,6 +10,7 @@
 mod crashes;
 mod customers_back;
 mod demo;
+mod desk;
 mod faults;
 mod hooks;
 mod modules;

@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use axum::{extract::State, http::StatusCode};
 use portolan_connectors::{CallContext, Effect, Operation};
-use portolan_domain::{ConnectionId, Secret, verdict::InDoubt};
-use portolan_pipeline::connections::{Unusable, sealed_for};
+use portolan_domain::{ConnectionId, Secret, class::WriteClass};
+use portolan_pipeline::{
+    attempt::refused_title,
+    connections::{Unusable, sealed_for},
+    deliverer::{DOWN, down_title},
+};
 use portolan_store::connection::ConnectionRow;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,6 +21,7 @@ use crate::{
     page::{self, Paged},
     params::Id,
     problem::Problem,
+    runs::Why,
     tenants::check_name,
 };
 
@@ -55,10 +60,11 @@ pub(crate) async fn create_connection(
         settings: Value::Object(new.settings),
         sealed_secrets: Vec::new(),
         revision: 1,
+        paused: None,
         created_at: now,
     };
     let row = seal_and_check(&api, row, &new.secrets)?;
-    let answer = render(&row);
+    let answer = render(&api, &row);
     api.shared.store.connection_create(row).await?;
     Ok((StatusCode::CREATED, axum::Json(answer)))
 }
@@ -75,7 +81,59 @@ pub(crate) async fn update_connection(
     let row = seal_and_check(&api, row, &changed.secrets)?;
     let (settings, sealed) = (row.settings, row.sealed_secrets);
     api.shared.store.connection_update(&caller.scope, &id, settings, sealed).await?;
-    Ok(axum::Json(render(&api.shared.store.connection_get(&caller.scope, &id).await?)))
+    // A pause because of refused credentials has ended with them.
+    let answer = api.shared.store.connection_get(&caller.scope, &id).await?;
+    if answer.paused.is_none() {
+        go_on(&api, &caller, &id).await?;
+    }
+    Ok(axum::Json(render(&api, &answer)))
+}
+
+/// `POST …/connections/{id}/pause`: nothing is sent until it is resumed. What is under way ends.
+pub(crate) async fn pause_connection(
+    State(api): State<Api>,
+    caller: InScope<Admin>,
+    Id(id): Id<ConnectionId>,
+    Json(why): Json<Why>,
+) -> Result<StatusCode, Problem> {
+    let decision = why.by(&caller, api.shared.clock.now())?;
+    api.shared.store.connection_pause(&caller.scope, &id, decision).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST …/connections/{id}/resume`: whoever paused it.
+pub(crate) async fn resume_connection(
+    State(api): State<Api>,
+    caller: InScope<Admin>,
+    Id(id): Id<ConnectionId>,
+    Json(why): Json<Why>,
+) -> Result<StatusCode, Problem> {
+    let decision = why.by(&caller, api.shared.clock.now())?;
+    api.shared.store.connection_resume(&caller.scope, &id, decision).await?;
+    go_on(&api, &caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST …/connections/{id}/reset`: a person says that the system is up; the breaker is closed.
+pub(crate) async fn reset_connection(
+    State(api): State<Api>,
+    caller: InScope<Admin>,
+    Id(id): Id<ConnectionId>,
+) -> Result<StatusCode, Problem> {
+    api.shared.store.connection_get(&caller.scope, &id).await?;
+    let (store, now) = (&api.shared.store, api.shared.clock.now());
+    store.alert_end(&caller.scope, DOWN, &down_title(&id), now).await?;
+    go_on(&api, &caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What was held back is looked at again at once.
+async fn go_on(api: &Api, caller: &InScope<Admin>, id: &ConnectionId) -> Result<(), Problem> {
+    let (store, now) = (&api.shared.store, api.shared.clock.now());
+    store.alert_end(&caller.scope, "credentials-refused", &refused_title(id), now).await?;
+    api.shared.gates.reset(id.as_str());
+    api.shared.deliveries_due.ring();
+    Ok(())
 }
 
 /// `POST …/connections/{id}/test`: really calls the system.
@@ -104,7 +162,7 @@ pub(crate) async fn list_connections(
     Paged(page): Paged,
 ) -> Result<axum::Json<Value>, Problem> {
     let rows = api.shared.store.connection_list(&caller.scope, page.clone()).await?;
-    Ok(axum::Json(page::answer(&page, &rows, |row| row.id.to_string(), render)))
+    Ok(axum::Json(page::answer(&page, &rows, |row| row.id.to_string(), |row| render(&api, row))))
 }
 
 /// `GET …/connections/{id}`
@@ -113,7 +171,7 @@ pub(crate) async fn get_connection(
     caller: InScope<Viewer>,
     Id(id): Id<ConnectionId>,
 ) -> Result<axum::Json<Value>, Problem> {
-    Ok(axum::Json(render(&api.shared.store.connection_get(&caller.scope, &id).await?)))
+    Ok(axum::Json(render(&api, &api.shared.store.connection_get(&caller.scope, &id).await?)))
 }
 
 /// `GET /api/v1/connectors`: what this host can connect to, and do there.
@@ -133,14 +191,23 @@ pub(crate) async fn list_connectors(
 }
 
 fn render_operation(operation: &Operation) -> Value {
-    let (effect, in_doubt) = match operation.effect {
+    let (effect, class) = match operation.effect {
         Effect::Read => ("read", None),
         Effect::Setup => ("setup", None),
-        Effect::Write(InDoubt::SameKeyAgain) => ("write", Some("same-key-again")),
-        Effect::Write(InDoubt::Ask) => ("write", Some("ask")),
-        Effect::Write(InDoubt::AskPerson) => ("write", Some("ask-person")),
+        Effect::Write(class) => ("write", Some(class)),
     };
-    json!({ "name": operation.name, "effect": effect, "in_doubt": in_doubt })
+    let window = match class {
+        Some(WriteClass::NativeKey { window } | WriteClass::TransferId { remembered: window }) => {
+            Some(window)
+        }
+        Some(WriteClass::Repeatable | WriteClass::AskedByKey { .. } | WriteClass::Blind) | None => None,
+    };
+    json!({
+        "name": operation.name,
+        "effect": effect,
+        "class": class.map(WriteClass::name),
+        "key_window_s": window.map(|window| window.as_secs()),
+    })
 }
 
 /// Seals the secrets, and makes the connection once to see that its settings are right.
@@ -167,7 +234,9 @@ fn unusable(error: Unusable) -> Problem {
     }
 }
 
-fn render(row: &ConnectionRow) -> Value {
+fn render(api: &Api, row: &ConnectionRow) -> Value {
+    let gate = api.shared.gates.standing(row.id.as_str(), api.shared.clock.monotonic());
+    let paused = row.paused.as_ref();
     json!({
         "id": row.id,
         "name": row.name,
@@ -175,6 +244,10 @@ fn render(row: &ConnectionRow) -> Value {
         "connector": row.connector,
         "settings": row.settings,
         "revision": row.revision,
+        "paused": paused.map(|pause| json!({"by": pause.by, "why": pause.why, "at": pause.at.to_string()})),
+        // Before the first call since the start nothing is known of the system; calls are made.
+        "breaker": gate.map_or("closed", |gate| gate.breaker),
+        "outages_in_a_row": gate.map_or(0, |gate| gate.failures),
         "created_at": row.created_at.to_string(),
     })
 }

@@ -13,6 +13,7 @@ mod auth;
 mod body;
 mod connections;
 mod deliveries;
+mod desk;
 mod events;
 mod health;
 mod hooks;
@@ -96,6 +97,9 @@ impl Api {
             .route("/connections", get(connections::list_connections).post(connections::create_connection))
             .route("/connections/{id}", get(connections::get_connection).put(connections::update_connection))
             .route("/connections/{id}/test", post(connections::test_connection))
+            .route("/connections/{id}/pause", post(connections::pause_connection))
+            .route("/connections/{id}/resume", post(connections::resume_connection))
+            .route("/connections/{id}/reset", post(connections::reset_connection))
             .route("/sources", get(sources::list_sources).post(sources::create_source))
             .route("/sources/{id}", get(sources::get_source).put(sources::update_source))
             .route("/sources/{id}/register", post(register::register_source))
@@ -114,10 +118,16 @@ impl Api {
             .route("/holds/{id}/approve", post(runs::approve_hold))
             .route("/holds/{id}/refuse", post(runs::refuse_hold))
             .route("/deliveries", get(deliveries::list_deliveries))
+            .route("/deliveries/redrive", post(deliveries::redrive_deliveries))
             .route("/deliveries/{id}", get(deliveries::get_delivery))
             .route("/deliveries/{id}/redrive", post(deliveries::redrive_delivery))
             .route("/deliveries/{id}/adopt", post(deliveries::adopt_delivery))
             .route("/deliveries/{id}/cancel", post(deliveries::cancel_delivery))
+            .route("/deliveries/{id}/correct", post(deliveries::correct_delivery))
+            .route("/deliveries/{id}/assign", post(deliveries::assign_delivery))
+            .route("/deliveries/{id}/resolve", post(deliveries::resolve_delivery))
+            .route("/settings", get(desk::get_settings).put(desk::put_settings))
+            .route("/proposals", get(desk::list_proposals))
             .route("/references", get(events::find_references))
             .route("/alerts", get(alerts::list_alerts))
             .route("/alerts/{id}/resolve", post(alerts::resolve_alert));

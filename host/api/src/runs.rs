@@ -3,9 +3,10 @@
 use axum::{
     extract::{Query, State},
     http::StatusCode,
+    response::{IntoResponse, Response},
 };
 use portolan_domain::{RunId, Timestamp, state::RunState};
-use portolan_store::run::{Decision, Run};
+use portolan_store::run::{Decided, Decision, Run};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -42,6 +43,17 @@ impl Why {
             return Err(Problem::unprocessable("invalid-decision", "Say why, in 1 to 1,000 characters."));
         }
         Ok(Decision { by: caller.key.to_string(), why: self.why, at })
+    }
+}
+
+/// 204 when a decision took effect; 202 when it waits for a second key.
+pub(crate) fn answer(decided: Decided) -> Response {
+    match decided {
+        Decided::Done => StatusCode::NO_CONTENT.into_response(),
+        Decided::Proposed => {
+            let text = "Four eyes: another key must make the same request to confirm it. See …/proposals.";
+            (StatusCode::ACCEPTED, axum::Json(json!({ "state": "proposed", "detail": text }))).into_response()
+        }
     }
 }
 
@@ -94,12 +106,12 @@ pub(crate) async fn approve_hold(
     caller: InScope<Admin>,
     Id(id): Id<RunId>,
     Json(why): Json<Why>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let decision = why.by(&caller, api.shared.clock.now())?;
-    api.shared.store.run_approve(&caller.scope, &id, decision).await?;
+    let decided = api.shared.store.run_approve(&caller.scope, &id, decision).await?;
     api.shared.deliveries_due.ring();
     api.shared.runs_due.ring();
-    Ok(StatusCode::NO_CONTENT)
+    Ok(answer(decided))
 }
 
 /// `POST …/holds/{id}/refuse`: its plan is dropped.

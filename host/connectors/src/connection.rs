@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use portolan_domain::{
     Secret,
-    verdict::{CallFailure, CallProblem, InDoubt},
+    class::WriteClass,
+    verdict::{CallFailure, CallProblem},
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{CallContext, Connection, Effect, Found, Operation, call::Call, outbound::Pool};
+use crate::{CallContext, Connection, Effect, Found, Operation, Traffic, call::Call, outbound::Pool};
 
 /// The longest message of a problem, in bytes.
 const MESSAGE_BYTES_MAX: usize = 4096;
@@ -34,13 +35,8 @@ pub(crate) trait System: Send + Sync + std::fmt::Debug {
     /// As [`Connection::probe`].
     async fn probe(&self, call: &Call<'_>) -> Result<(), CallFailure>;
 
-    /// As [`Connection::in_doubt`], where the settings say something else than the connector's table.
-    fn in_doubt(&self) -> Option<InDoubt> {
-        None
-    }
-
-    /// As [`Connection::key_window`].
-    fn key_window(&self) -> Option<Duration> {
+    /// The class of a write, where the settings say something else than the connector's table.
+    fn class(&self) -> Option<WriteClass> {
         None
     }
 }
@@ -54,6 +50,8 @@ pub(crate) struct Limits {
     pub(crate) settle: Duration,
     /// Calls at once.
     pub(crate) concurrency_max: usize,
+    /// As [`Connection::traffic`].
+    pub(crate) traffic: Traffic,
 }
 
 /// A [`System`] as a [`Connection`].
@@ -160,16 +158,23 @@ impl<S: System + 'static> Connection for Guarded<S> {
         self.limits.concurrency_max
     }
 
-    fn in_doubt(&self, operation: &str) -> InDoubt {
-        match self.effect(operation) {
-            Some(Effect::Write(in_doubt)) => self.system.in_doubt().unwrap_or(in_doubt),
+    fn class(&self, operation: &str) -> WriteClass {
+        let table = match self.effect(operation) {
+            Some(Effect::Write(class)) => class,
             // Nothing is known of it: the strictest.
-            Some(Effect::Read | Effect::Setup) | None => InDoubt::AskPerson,
+            Some(Effect::Read | Effect::Setup) | None => return WriteClass::Blind,
+        };
+        match self.system.class().unwrap_or(table) {
+            WriteClass::AskedByKey { .. } => WriteClass::AskedByKey { settle: self.limits.settle },
+            class @ (WriteClass::NativeKey { .. }
+            | WriteClass::TransferId { .. }
+            | WriteClass::Repeatable
+            | WriteClass::Blind) => class,
         }
     }
 
-    fn key_window(&self) -> Option<Duration> {
-        self.system.key_window()
+    fn traffic(&self) -> Traffic {
+        self.limits.traffic
     }
 }
 

@@ -31,7 +31,10 @@ mod setup;
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use portolan_domain::verdict::{CallFailure, CallProblem, InDoubt};
+use portolan_domain::{
+    class::WriteClass,
+    verdict::{CallFailure, CallProblem},
+};
 use serde_json::Value;
 
 use self::rest::Rest;
@@ -40,12 +43,15 @@ use crate::{
     call::{Call, Doing},
     connection::System,
     outbound::Outbound,
+    settings::SETTLE,
 };
 
 const READ: Effect = Effect::Read;
-const ASK: Effect = Effect::Write(InDoubt::Ask);
-const AGAIN: Effect = Effect::Write(InDoubt::SameKeyAgain);
-const PERSON: Effect = Effect::Write(InDoubt::AskPerson);
+const ASKED: Effect = Effect::Write(WriteClass::AskedByKey { settle: SETTLE });
+/// What is set to the same values again stays as it is.
+const REPEATABLE: Effect = Effect::Write(WriteClass::Repeatable);
+/// A tenant's own function: nothing is known of it.
+const BLIND: Effect = Effect::Write(WriteClass::Blind);
 const OPERATIONS: &[Operation] = &[
     Operation { name: "customer.find", effect: READ },
     Operation { name: "customer.get", effect: READ },
@@ -63,20 +69,20 @@ const OPERATIONS: &[Operation] = &[
     Operation { name: "baq.read", effect: READ },
     Operation { name: "odata.get", effect: READ },
     Operation { name: "efx.query", effect: READ },
-    Operation { name: "customer.create", effect: ASK },
-    Operation { name: "customer.update", effect: AGAIN },
-    Operation { name: "sales-order.create", effect: ASK },
-    Operation { name: "sales-order.hold", effect: AGAIN },
-    Operation { name: "sales-order.release", effect: AGAIN },
-    Operation { name: "cash-group.ensure", effect: AGAIN },
-    Operation { name: "cash-receipt.create", effect: ASK },
-    Operation { name: "cash-receipt.reverse", effect: ASK },
-    Operation { name: "cash-group.post", effect: ASK },
-    Operation { name: "credit-memo.create", effect: ASK },
-    Operation { name: "credit-memo.post", effect: ASK },
-    Operation { name: "gl-journal.post", effect: ASK },
-    Operation { name: "gl-journal.reverse", effect: ASK },
-    Operation { name: "efx.call", effect: PERSON },
+    Operation { name: "customer.create", effect: ASKED },
+    Operation { name: "customer.update", effect: REPEATABLE },
+    Operation { name: "sales-order.create", effect: ASKED },
+    Operation { name: "sales-order.hold", effect: REPEATABLE },
+    Operation { name: "sales-order.release", effect: REPEATABLE },
+    Operation { name: "cash-group.ensure", effect: REPEATABLE },
+    Operation { name: "cash-receipt.create", effect: ASKED },
+    Operation { name: "cash-receipt.reverse", effect: ASKED },
+    Operation { name: "cash-group.post", effect: ASKED },
+    Operation { name: "credit-memo.create", effect: ASKED },
+    Operation { name: "credit-memo.post", effect: ASKED },
+    Operation { name: "gl-journal.post", effect: ASKED },
+    Operation { name: "gl-journal.reverse", effect: ASKED },
+    Operation { name: "efx.call", effect: BLIND },
 ];
 
 /// The connector `epicor`.

@@ -1,7 +1,7 @@
 //! A JSON request to a configured base URL, so that any system can be a target. Optionally signed as a
 //! Standard Webhook (<https://www.standardwebhooks.com>), so that the receiver can tell forgeries and repeats.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -9,7 +9,8 @@ use hmac::{Hmac, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portolan_domain::{
     Secret,
-    verdict::{CallFailure, CallProblem, InDoubt},
+    class::WriteClass,
+    verdict::{CallFailure, CallProblem},
 };
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -21,11 +22,15 @@ use crate::{
     connection::{Guarded, Scrub, System},
     outbound::{Answer, Outbound, Request},
     parameters::{invalid, object_of},
-    settings::{Settings, has_control, refuse, refuse_secret},
+    settings::{SETTLE, Settings, has_control, refuse, refuse_secret},
 };
 
 /// Headers that a tenant may set.
 const HEADERS_MAX: usize = 32;
+/// How long a target is trusted to recognise a repeat, where the connection does not say: a day, in seconds.
+const KEY_WINDOW_S: u64 = 24 * 3_600;
+/// The longest that it may be trusted: thirty days.
+const KEY_WINDOW_S_MAX: u64 = 30 * KEY_WINDOW_S;
 /// The longest path, in bytes.
 const PATH_BYTES_MAX: usize = 2048;
 /// The most query parameters.
@@ -54,7 +59,7 @@ const RESERVED_HEADERS: &[&str] = &[
 
 const OPERATIONS: &[Operation] = &[
     Operation { name: "request.get", effect: Effect::Read },
-    Operation { name: "request.post", effect: Effect::Write(InDoubt::AskPerson) },
+    Operation { name: "request.post", effect: Effect::Write(WriteClass::Blind) },
 ];
 
 /// The connector `http`.
@@ -97,20 +102,26 @@ impl Connector for JsonHttp {
         } else {
             None
         };
-        let choices = [
-            ("same-key-again", InDoubt::SameKeyAgain),
-            ("ask", InDoubt::Ask),
-            ("ask-person", InDoubt::AskPerson),
-        ];
-        let default = if signing { InDoubt::SameKeyAgain } else { InDoubt::AskPerson };
-        let in_doubt = settings.choice("in_doubt", &choices, default)?;
+        let class = class(&settings, signing)?;
         settings.finish()?;
 
         let pool = outbound.pool(base_url, limits.timeout)?;
-        let system = Target { headers, signing_key, in_doubt };
+        let system = Target { headers, signing_key, class };
         let connector = self.name();
         Ok(Guarded { connector, operations: OPERATIONS, system, pool, limits, scrub }.shared())
     }
+}
+
+/// What the target does with a repeat, as far as the tenant knows. A receiver of signed webhooks recognises their ids.
+fn class(settings: &Settings<'_>, signing: bool) -> Result<WriteClass, ConfigError> {
+    let window = Duration::from_secs(settings.integer("key_window_s", KEY_WINDOW_S, 1..=KEY_WINDOW_S_MAX)?);
+    let keyed = WriteClass::NativeKey { window };
+    let choices = [
+        ("same-key-again", keyed),
+        ("ask", WriteClass::AskedByKey { settle: SETTLE }),
+        ("ask-person", WriteClass::Blind),
+    ];
+    settings.choice("in_doubt", &choices, if signing { keyed } else { WriteClass::Blind })
 }
 
 fn fixed_headers(settings: &Settings<'_>) -> Result<HeaderMap, ConfigError> {
@@ -196,7 +207,7 @@ fn signature(key: &Secret, id: &str, timestamp: u64, body: &str) -> Option<Strin
 struct Target {
     headers: HeaderMap,
     signing_key: Option<Secret>,
-    in_doubt: InDoubt,
+    class: WriteClass,
 }
 
 #[async_trait]
@@ -244,8 +255,8 @@ impl System for Target {
         }
     }
 
-    fn in_doubt(&self) -> Option<InDoubt> {
-        Some(self.in_doubt)
+    fn class(&self) -> Option<WriteClass> {
+        Some(self.class)
     }
 }
 

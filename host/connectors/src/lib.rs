@@ -12,10 +12,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use portolan_domain::{
-    Secret,
-    verdict::{CallFailure, InDoubt},
-};
+use portolan_domain::{Secret, class::WriteClass, verdict::CallFailure};
 use serde_json::Value;
 
 /// Something a connector can do.
@@ -32,8 +29,8 @@ pub struct Operation {
 pub enum Effect {
     /// No side effect: may be repeated at will.
     Read,
-    /// Makes or changes a document; with what may be done when the outcome is unknown.
-    Write(InDoubt),
+    /// Makes or changes a document. The class says what may be done when the outcome is unknown.
+    Write(WriteClass),
     /// Changes how the system calls us. For the host's own use, never for modules: the answer may hold a secret.
     Setup,
 }
@@ -135,16 +132,23 @@ pub trait Connection: Send + Sync + std::fmt::Debug {
     /// How many calls it may be given at once.
     fn concurrency_max(&self) -> usize;
 
-    /// What may be done when the outcome of this write is unknown. The connector's table by default; a
-    /// connection may be stricter or, where its settings say so, know better.
-    fn in_doubt(&self, operation: &str) -> InDoubt;
+    /// What may be done when the outcome of this write is unknown: the connector's table with the connection's own
+    /// numbers. [`WriteClass::Blind`] for what it does not know.
+    fn class(&self, operation: &str) -> WriteClass;
 
-    /// How long after an attempt in doubt the system surely still recognises its key, where
-    /// [`InDoubt::SameKeyAgain`] has such an end. A doubt older than this is settled as [`InDoubt::Ask`] is: by the
-    /// delivery's existence check, else by a person. `None`: for ever.
-    fn key_window(&self) -> Option<Duration> {
-        None
-    }
+    /// How calls are paced, and when they are held back.
+    fn traffic(&self) -> Traffic;
+}
+
+/// How a connection's calls are paced, and when they are held back. Zero switches each off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traffic {
+    /// Calls that deliveries may make in a second, with bursts of one second's worth.
+    pub requests_per_second: u32,
+    /// Outages in a row after which nothing but probes is sent.
+    pub breaker_failures: u32,
+    /// Retries among a hundred sends, beyond a minimum.
+    pub retry_percent_max: u32,
 }
 
 mod call;

@@ -39,7 +39,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use portolan_domain::verdict::{CallFailure, InDoubt};
+use portolan_domain::{class::WriteClass, verdict::CallFailure};
 use serde_json::{Map, Value, json};
 
 use self::{
@@ -57,12 +57,12 @@ use crate::{
     connection::{Guarded, System},
     outbound::Outbound,
     parameters::{object, object_of, text},
-    settings::{Settings, refuse},
+    settings::{SETTLE, Settings, refuse},
 };
 
-const ASK: Effect = Effect::Write(InDoubt::Ask);
+const ASKED: Effect = Effect::Write(WriteClass::AskedByKey { settle: SETTLE });
 /// A change to the same values is no second change.
-const AGAIN: Effect = Effect::Write(InDoubt::SameKeyAgain);
+const REPEATABLE: Effect = Effect::Write(WriteClass::Repeatable);
 const OPERATIONS: &[Operation] = &[
     Operation { name: "sales-order.find", effect: Effect::Read },
     Operation { name: "accounting-document.find", effect: Effect::Read },
@@ -77,15 +77,15 @@ const OPERATIONS: &[Operation] = &[
     Operation { name: "customer.by-email", effect: Effect::Read },
     Operation { name: "table.read", effect: Effect::Read },
     Operation { name: "odata.get", effect: Effect::Read },
-    Operation { name: "sales-order.create", effect: ASK },
-    Operation { name: "sales-order.change", effect: AGAIN },
-    Operation { name: "accounting-document.post", effect: ASK },
-    Operation { name: "accounting-document.reverse", effect: ASK },
-    Operation { name: "customer.create", effect: ASK },
-    Operation { name: "customer.change", effect: AGAIN },
-    Operation { name: "odata.create", effect: ASK },
-    Operation { name: "odata.update", effect: AGAIN },
-    Operation { name: "odata.batch", effect: ASK },
+    Operation { name: "sales-order.create", effect: ASKED },
+    Operation { name: "sales-order.change", effect: REPEATABLE },
+    Operation { name: "accounting-document.post", effect: ASKED },
+    Operation { name: "accounting-document.reverse", effect: ASKED },
+    Operation { name: "customer.create", effect: ASKED },
+    Operation { name: "customer.change", effect: REPEATABLE },
+    Operation { name: "odata.create", effect: ASKED },
+    Operation { name: "odata.update", effect: REPEATABLE },
+    Operation { name: "odata.batch", effect: ASKED },
 ];
 
 /// The connector `sap-ecc`.

@@ -6,7 +6,7 @@ use std::{cell::RefCell, collections::BTreeSet, ops::RangeInclusive, time::Durat
 use portolan_domain::Secret;
 use serde_json::{Map, Value};
 
-use crate::{ConfigError, ConnectionConfig, connection::Limits};
+use crate::{ConfigError, ConnectionConfig, Traffic, connection::Limits};
 
 /// The longest text of a setting, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
@@ -14,6 +14,12 @@ const TEXT_BYTES_MAX: usize = 4096;
 /// The longest that a call may take: a question and a call must end within the deliverer's lease (180 s), or a
 /// second owner could make the call while the first is still at it.
 const TIMEOUT_MS_MAX: u64 = 60_000;
+
+/// See [`SETTLE`].
+const SETTLE_MS: u64 = 5_000;
+
+/// How long after an unknown outcome a system may still be working, where a connection does not say.
+pub(crate) const SETTLE: Duration = Duration::from_millis(SETTLE_MS);
 
 /// Settings that are being read.
 #[derive(Debug)]
@@ -103,10 +109,22 @@ impl<'a> Settings<'a> {
     /// What every connection takes.
     pub(crate) fn limits(&self) -> Result<Limits, ConfigError> {
         let timeout = Duration::from_millis(self.integer("timeout_ms", 30_000, 100..=TIMEOUT_MS_MAX)?);
-        let settle = Duration::from_millis(self.integer("settle_ms", 5_000, 0..=3_600_000)?);
+        let settle = Duration::from_millis(self.integer("settle_ms", SETTLE_MS, 0..=3_600_000)?);
         let concurrency_max = self.integer("concurrency_max", 4, 1..=256)?;
         let concurrency_max = usize::try_from(concurrency_max).unwrap_or(1);
-        Ok(Limits { timeout, settle, concurrency_max })
+        Ok(Limits { timeout, settle, concurrency_max, traffic: self.traffic()? })
+    }
+
+    fn traffic(&self) -> Result<Traffic, ConfigError> {
+        let number = |name, default, max| {
+            let number = self.integer(name, default, 0..=max)?;
+            Ok(u32::try_from(number).unwrap_or(u32::MAX))
+        };
+        Ok(Traffic {
+            requests_per_second: number("requests_per_second", 0, 10_000)?,
+            breaker_failures: number("breaker_failures", 5, 1_000)?,
+            retry_percent_max: number("retry_percent_max", 10, 100)?,
+        })
     }
 
     /// A secret that may be left out.

@@ -22,10 +22,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName};
-use portolan_domain::{
-    Secret,
-    verdict::{CallFailure, InDoubt},
-};
+use portolan_domain::{Secret, class::WriteClass, verdict::CallFailure};
 use serde_json::Value;
 
 use self::{api::Api, pace::Pace};
@@ -41,7 +38,9 @@ use crate::{
 /// for the call itself. Source: "Idempotent requests": keys can be removed after they are at least 24 hours old.
 const KEY_WINDOW: Duration = Duration::from_secs(23 * 60 * 60);
 
-const AGAIN: Effect = Effect::Write(InDoubt::SameKeyAgain);
+const KEYED: Effect = Effect::Write(WriteClass::NativeKey { window: KEY_WINDOW });
+/// Stripe takes no key for DELETE, and none is needed: what is deleted stays deleted.
+const REPEATABLE: Effect = Effect::Write(WriteClass::Repeatable);
 const OPERATIONS: &[Operation] = &[
     Operation { name: "charge.get", effect: Effect::Read },
     Operation { name: "payment-intent.get", effect: Effect::Read },
@@ -69,11 +68,11 @@ const OPERATIONS: &[Operation] = &[
     Operation { name: "subscriptions.by-customer", effect: Effect::Read },
     Operation { name: "webhook-endpoint.list", effect: Effect::Read },
     Operation { name: "events.changed", effect: Effect::Read },
-    Operation { name: "customer.create", effect: AGAIN },
-    Operation { name: "customer.update", effect: AGAIN },
-    Operation { name: "customer.delete", effect: AGAIN },
-    Operation { name: "metadata.update", effect: AGAIN },
-    Operation { name: "refund.create", effect: AGAIN },
+    Operation { name: "customer.create", effect: KEYED },
+    Operation { name: "customer.update", effect: KEYED },
+    Operation { name: "customer.delete", effect: REPEATABLE },
+    Operation { name: "metadata.update", effect: KEYED },
+    Operation { name: "refund.create", effect: KEYED },
     Operation { name: "webhook-endpoint.create", effect: Effect::Setup },
     Operation { name: "webhook-endpoint.update", effect: Effect::Setup },
 ];
@@ -161,9 +160,5 @@ impl System for StripeSystem {
     /// Asks for a charge that does not exist: being told so takes a key with the right to read charges.
     async fn probe(&self, call: &Call<'_>) -> Result<(), CallFailure> {
         self.api.get(&["v1", "charges", "ch_portolan_probe"], &[], call).await.map(|_| ())
-    }
-
-    fn key_window(&self) -> Option<Duration> {
-        Some(KEY_WINDOW)
     }
 }

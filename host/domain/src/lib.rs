@@ -15,9 +15,11 @@
 //! | [`money`] | exact decimals, ledger balance |
 //! | [`state`] | the state machines of runs and deliveries |
 //! | [`verdict`] | how an attempt ended, and whom it concerns |
+//! | [`class`] | write operations by what may be done when an outcome is unknown |
 //! | [`retry`] | exponential back-off with full jitter |
 //! | [`secret`] | values that never print |
 
+pub mod class;
 pub mod contract;
 pub mod id;
 pub mod money;

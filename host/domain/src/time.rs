@@ -68,6 +68,10 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// The time of day. May jump when the machine's clock is set.
     fn now(&self) -> Timestamp;
 
+    /// The time of day when the process began, and the time since: does not jump while the process lives. Leases
+    /// and due times go by it, or setting the machine's clock would end the leases of calls under way.
+    fn steady(&self) -> Timestamp;
+
     /// Time since an arbitrary start; never goes back. For measuring how long something took.
     fn monotonic(&self) -> Duration;
 }
@@ -76,6 +80,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
 #[derive(Debug, Clone)]
 pub struct SystemClock {
     started: Instant,
+    started_at: Timestamp,
 }
 
 impl SystemClock {
@@ -83,7 +88,7 @@ impl SystemClock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one home of the machine's clock")]
     pub fn new() -> Self {
-        Self { started: Instant::now() }
+        Self { started: Instant::now(), started_at: time_of_day() }
     }
 }
 
@@ -94,10 +99,12 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one home of the machine's clock")]
     fn now(&self) -> Timestamp {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Timestamp(since_epoch.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
+        time_of_day()
+    }
+
+    fn steady(&self) -> Timestamp {
+        self.started_at.plus(self.started.elapsed())
     }
 
     fn monotonic(&self) -> Duration {
@@ -105,17 +112,30 @@ impl Clock for SystemClock {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the one home of the machine's clock")]
+fn time_of_day() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Timestamp(since_epoch.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
+}
+
 /// A clock that a test moves by hand.
 #[derive(Debug)]
 pub struct ManualClock {
     millis: AtomicU64,
+    jumped: AtomicU64,
 }
 
 impl ManualClock {
     /// A clock that shows `start` until it is moved.
     #[must_use]
     pub const fn new(start: Timestamp) -> Self {
-        Self { millis: AtomicU64::new(start.0) }
+        Self { millis: AtomicU64::new(start.0), jumped: AtomicU64::new(0) }
+    }
+
+    /// Sets the time of day by hand, as an administrator does. [`Clock::steady`] does not notice.
+    pub fn jump(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.jumped.fetch_add(millis, Ordering::SeqCst);
     }
 
     /// Moves it on.
@@ -127,6 +147,10 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
+        Timestamp(self.millis.load(Ordering::SeqCst) + self.jumped.load(Ordering::SeqCst))
+    }
+
+    fn steady(&self) -> Timestamp {
         Timestamp(self.millis.load(Ordering::SeqCst))
     }
 
@@ -149,5 +173,14 @@ mod tests {
         let end = Timestamp::from_millis(u64::MAX);
         assert_eq!(end.plus(Duration::from_secs(1)), end);
         assert_eq!(Timestamp::from_millis(1).since(Timestamp::from_millis(5)), Duration::ZERO);
+    }
+
+    #[test]
+    fn setting_the_clock_does_not_move_the_steady_one() {
+        let clock = ManualClock::new(Timestamp::from_seconds(100));
+        clock.jump(Duration::from_secs(300));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(clock.steady(), Timestamp::from_seconds(101));
+        assert_eq!(clock.now(), Timestamp::from_seconds(401));
     }
 }

@@ -90,6 +90,20 @@ impl CallFailure {
         Self::Ambiguous { problem: CallProblem::new(code, message) }
     }
 
+    /// Whether it says that the system as a whole is down or cannot be reached, and not that it has something
+    /// against this call.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        const OUTAGES: [&str; 5] =
+            ["not-connected", "timeout", "connection-lost", "server-error", "unavailable"];
+        match self {
+            Self::Retryable { problem, .. } | Self::Ambiguous { problem } => {
+                OUTAGES.contains(&problem.code.as_str())
+            }
+            Self::Permanent { .. } | Self::Unauthorized { .. } => false,
+        }
+    }
+
     /// How long the system asked to wait.
     #[must_use]
     pub fn after(&self) -> Option<Duration> {
@@ -98,17 +112,4 @@ impl CallFailure {
             Self::Permanent { .. } | Self::Unauthorized { .. } | Self::Ambiguous { .. } => None,
         }
     }
-}
-
-/// What may be done when a write's outcome is unknown. A property of each write operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum InDoubt {
-    /// The system recognises a repeat by its idempotency key: send the same again.
-    SameKeyAgain,
-    /// The system can be asked: make the existence check, then adopt what it finds or send again. A delivery
-    /// without an existence check waits for a person.
-    Ask,
-    /// The system neither recognises a repeat nor can be asked: a person decides.
-    AskPerson,
 }

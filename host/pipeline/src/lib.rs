@@ -8,6 +8,7 @@
 //!   ask for, and stores what they decided together with every delivery that follows (the outbox).
 //! * [`deliverer`]: claims deliveries, asks whether the document exists where that is due, makes the call
 //!   through a connector, and stores how it ended.
+//! * [`gates`]: how many deliveries may be claimed for a connection now: breaker, rate, retry budget.
 //! * [`poller`]: asks sources that do not tell, or forget to, for what changed.
 //! * [`Pipeline`]: what these share, and their start and end.
 //!
@@ -27,6 +28,7 @@ pub mod connections;
 pub mod deliverer;
 pub mod engine;
 pub mod facts;
+pub mod gates;
 pub mod intake;
 pub mod mapper;
 mod nudge;
@@ -42,7 +44,8 @@ mod work;
 use std::{sync::Arc, time::Duration};
 
 use portolan_connectors::{Registry, outbound::Outbound};
-use portolan_domain::{Clock, plan::PlanLimits, retry::RetryPolicy};
+use portolan_domain::{Clock, Timestamp, plan::PlanLimits, retry::RetryPolicy};
+use portolan_proof::{Bug, has};
 use portolan_store::Store;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -58,6 +61,8 @@ pub struct PipelineSettings {
     pub runs_per_tenant_max: usize,
     /// Deliveries under way at once.
     pub deliveries_max: usize,
+    /// Deliveries of one tenant under way at once.
+    pub deliveries_per_tenant_max: usize,
     /// How long a claim may be kept, in milliseconds; longer than any run or call.
     pub lease_ms: u64,
     /// The longest pause between two looks for due work, in milliseconds.
@@ -94,6 +99,7 @@ impl Default for PipelineSettings {
             runs_max: 64,
             runs_per_tenant_max: 16,
             deliveries_max: 256,
+            deliveries_per_tenant_max: 128,
             lease_ms: 180_000,
             poll_ms: 500,
             rounds_max: 8,
@@ -122,6 +128,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// Opens connections of tenants, and keeps them.
     pub connections: Arc<connections::Connections>,
+    /// What is held back, by connection.
+    pub gates: Arc<gates::Gates>,
     /// Sources with their mappings, kept.
     pub routes: Arc<routes::Routes>,
     /// Numbers.
@@ -151,6 +159,7 @@ impl Shared {
         Self {
             routes: Arc::new(routes::Routes::new(store.clone(), vault, clock.clone())),
             connections: Arc::new(connections),
+            gates: Arc::default(),
             registry,
             settings: Arc::new(settings),
             owner: owner.into(),
@@ -159,6 +168,20 @@ impl Shared {
             store,
             clock,
         }
+    }
+}
+
+impl Shared {
+    /// The present by which leases end and due work is claimed: does not jump when the machine's clock is set.
+    #[must_use]
+    pub fn steady(&self) -> Timestamp {
+        if has(Bug::LeaseByLocalClock) {
+            // Nobody sets the clock of the machine that the proof runs on: it is put forward and back here.
+            let now = self.clock.now();
+            let ahead = now.as_seconds() % 4 >= 2;
+            return if ahead { now.plus(Duration::from_millis(self.settings.lease_ms)) } else { now };
+        }
+        self.clock.steady()
     }
 }
 
@@ -180,7 +203,7 @@ impl Pipeline {
     ) -> Result<Self, portolan_store::StoreError> {
         let witness = engine.witness();
         let testimony = witness.map(Witness::testimony).unwrap_or_default();
-        let ended = shared.store.leases_end_foreign(&shared.owner, testimony, shared.clock.now()).await?;
+        let ended = shared.store.leases_end_foreign(&shared.owner, testimony, shared.steady()).await?;
         if ended > 0 {
             let suspects: Vec<_> = testimony.iter().map(|call| call.run.as_str()).collect();
             tracing::info!(leases.ended = ended, ?suspects, "took over the work of a host that is gone");

@@ -214,7 +214,7 @@ impl Mapper {
     }
 
     fn defer(&self, claim: &RunClaim, deferral: Deferral) -> RunEnd {
-        let now = self.shared.clock.now();
+        let now = self.shared.steady();
         let age = now.since(claim.event.received_at);
         if age > Duration::from_millis(self.shared.settings.deferral_ms_max) {
             return self.dead(claim, "deferred-too-long", format!("still waiting: {}", deferral.reason));
@@ -239,7 +239,7 @@ impl Mapper {
             );
         };
         let pause = pause.max(failure.after().unwrap_or_default());
-        RunEnd::Retried { due_at: self.shared.clock.now().plus(pause), reason: facts::reason(failure) }
+        RunEnd::Retried { due_at: self.shared.steady().plus(pause), reason: facts::reason(failure) }
     }
 
     fn dead(&self, claim: &RunClaim, code: &str, text: String) -> RunEnd {
@@ -301,11 +301,13 @@ impl Work for Mapper {
         let lane_room = self.shared.settings.runs_per_tenant_max;
         let request = ClaimRequest {
             owner: self.shared.owner.to_string(),
-            now: self.shared.clock.now(),
+            now: self.shared.steady(),
             lease_ms: self.shared.settings.lease_ms,
             rows_max: slots,
             room: self.rooms.left(|_| lane_room),
             lane_room,
+            tenant_room: Default::default(),
+            tenant_room_max: usize::MAX,
         };
         self.shared.store.run_claim(request).await
     }
@@ -339,7 +341,7 @@ impl Work for Mapper {
             log: json!(execution.log),
             cost: execution.cost.to_json(),
         };
-        let now = self.shared.clock.now();
+        let now = self.shared.steady();
         let finish =
             || self.shared.store.run_finish(&claim.id, &claim.lease, record.clone(), end.clone(), now);
         match work::store_end(finish).await {

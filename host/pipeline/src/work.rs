@@ -78,7 +78,7 @@ pub(crate) async fn work<W: Work>(work: W, mut stopped: watch::Receiver<bool>) {
 async fn patience<W: Work>(work: &W) -> Duration {
     let shared = work.shared();
     let poll = Duration::from_millis(shared.settings.poll_ms);
-    let now = shared.clock.now();
+    let now = shared.steady();
     match work.next_due(now).await {
         Ok(Some(due)) => due.since(now).clamp(Duration::from_millis(1), poll),
         Ok(None) | Err(_) => poll,

@@ -157,6 +157,7 @@ fn pipeline_settings(settings: &Settings) -> anyhow::Result<PipelineSettings> {
         runs_max: pipeline.runs_max,
         runs_per_tenant_max: pipeline.runs_per_tenant_max,
         deliveries_max: pipeline.deliveries_max,
+        deliveries_per_tenant_max: pipeline.deliveries_per_tenant_max,
         lease_ms: pipeline.lease_ms,
         delivery_retry: RetryPolicy {
             base_ms: pipeline.delivery_retry_base_ms,

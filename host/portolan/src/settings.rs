@@ -75,6 +75,8 @@ pub(crate) struct Pipeline {
     pub(crate) runs_per_tenant_max: usize,
     /// Deliveries under way at once.
     pub(crate) deliveries_max: usize,
+    /// Deliveries of one tenant under way at once.
+    pub(crate) deliveries_per_tenant_max: usize,
     /// How long a claim of a run or delivery may be kept, in milliseconds: longer than any call may take.
     pub(crate) lease_ms: u64,
     /// Attempts of a delivery until a person is asked.
@@ -153,6 +155,7 @@ impl Default for Pipeline {
             runs_max: pipeline.runs_max,
             runs_per_tenant_max: pipeline.runs_per_tenant_max,
             deliveries_max: pipeline.deliveries_max,
+            deliveries_per_tenant_max: pipeline.deliveries_per_tenant_max,
             lease_ms: pipeline.lease_ms,
             delivery_attempts_max: pipeline.delivery_retry.attempts_max,
             delivery_retry_base_ms: pipeline.delivery_retry.base_ms,

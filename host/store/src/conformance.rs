@@ -22,6 +22,7 @@ use crate::Store;
 pub mod catalogue;
 pub mod claims;
 pub mod deliveries;
+pub mod desk;
 pub mod events;
 pub mod model;
 pub mod onces;
@@ -103,6 +104,18 @@ macro_rules! store_conformance {
                 s14_doubt_about_a_fact_passes_to_who_records_it_next,
                 s14_a_dead_delivery_leaves_the_fact_to_the_next,
                 s14_a_fact_belongs_to_its_connection,
+            ];
+            desk: [
+                s15_a_paused_connections_deliveries_are_not_claimed,
+                s5_a_late_response_is_evidence_that_the_next_attempt_adopts,
+                a_postponed_attempt_does_not_count,
+                an_absence_counts_until_the_next_doubt,
+                a_corrected_body_stands_beside_the_planned_one,
+                dead_letters_are_found_assigned_and_redriven_by_filter,
+                a_resolved_delivery_is_final_and_says_so,
+                s16_four_eyes_take_two_keys_that_say_the_same,
+                an_alert_ends_when_what_it_told_of_is_over,
+                a_tenant_takes_no_more_than_its_room,
             ];
             polls: [
                 a_source_is_asked_at_once_and_then_regularly,

@@ -11,7 +11,11 @@ use portolan_domain::{
 };
 use serde_json::Value;
 
-use crate::{ClaimRequest, Finish, Lease, Page, StoreError, alert::NewAlert, run::Decision};
+use crate::{
+    ClaimRequest, Finish, Lease, Page, StoreError,
+    alert::NewAlert,
+    run::{Decided, Decision},
+};
 
 /// A stored delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub struct Delivery {
     pub operation: String,
     /// What is sent; after the first attempt with the copied values in.
     pub body: Value,
+    /// As its module planned it, where a person corrected it.
+    pub planned_body: Option<Value>,
     /// Keys of deliveries that must be delivered first.
     pub after: Vec<String>,
     /// The accounting lines it stands for.
@@ -56,8 +62,12 @@ pub struct Delivery {
     pub due_at: Timestamp,
     /// What the other system answered, once delivered; null before.
     pub response: Value,
+    /// What the other system answered to an attempt whose lease was lost by then; null when nothing came.
+    pub late_response: Value,
     /// Why it stands where it stands: `{"code","message",…}`; null when there is nothing to say.
     pub reason: Value,
+    /// Who looks after it: a key's id or a person's name.
+    pub assignee: Option<String>,
     /// When it was stored.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -81,6 +91,19 @@ pub struct Attempt {
     pub verdict: Option<String>,
     /// The response or the failure, as JSON.
     pub detail: Value,
+    /// SHA-256 of the body's bytes as they were sent, in hex; none when nothing was.
+    pub sent_sha256: Option<String>,
+    /// What its owner reported after the lease was lost: `{"verdict","detail"}`; null when nothing.
+    pub late: Value,
+}
+
+/// What an attempt sent, or was about to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// With the copied values in.
+    pub body: Value,
+    /// SHA-256 of its bytes, in hex.
+    pub sha256: String,
 }
 
 /// A delivery that its claimer must now finish. Its attempt's intent is durable.
@@ -104,8 +127,12 @@ pub struct DeliveryClaim {
     pub connection: ConnectionId,
     /// A write operation.
     pub operation: String,
-    /// Before values are copied in.
+    /// Before values are copied in; a person's correction where there is one.
     pub body: Value,
+    /// Whether it is a person's correction.
+    pub is_corrected: bool,
+    /// SHA-256 of what the latest attempt sent, in hex.
+    pub sent_sha256: Option<String>,
     /// Values to copy into it.
     pub bindings: Vec<Binding>,
     /// How to find out whether it was made already.
@@ -123,10 +150,14 @@ pub struct DeliveryClaim {
     /// When the latest doubt arose: when an ambiguous attempt was finished, or when an attempt was found abandoned
     /// (then this claim's `now`). A retryable or permanent failure leaves it as it is.
     pub doubt_since: Option<Timestamp>,
+    /// When the system was asked since the doubt arose, and did not have the document.
+    pub absent_at: Option<Timestamp>,
+    /// When the lease ends.
+    pub until: Timestamp,
     /// When its first attempt began: now, for the first. An idempotency key is as old as that.
     pub begun_at: Timestamp,
-    /// The response of another delivery that recorded the same economic fact (S14): to be taken for this one's own,
-    /// without a call.
+    /// The response of another delivery that recorded the same economic fact (S14), or of an attempt in doubt that came
+    /// too late: to be taken for this one's own, without a call.
     pub made: Option<Value>,
 }
 
@@ -151,6 +182,17 @@ pub enum DeliveryEnd {
         /// To be raised.
         alerts: Vec<NewAlert>,
     },
+    /// Nothing was tried that counts against it.
+    Postponed {
+        /// Why.
+        postponement: Postponement,
+        /// When to try again.
+        due_at: Timestamp,
+        /// How the attempt failed.
+        failure: CallFailure,
+        /// To be raised.
+        alerts: Vec<NewAlert>,
+    },
     /// It may or may not have been carried out, and only a person can tell.
     InDoubt {
         /// How the attempt failed.
@@ -167,6 +209,17 @@ pub enum DeliveryEnd {
     },
 }
 
+/// Why an attempt does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Postponement {
+    /// The other system is down, or there was no time: nothing was sent.
+    NotNow,
+    /// It was asked about a doubt and did not have the document: it is asked a second time.
+    Absent,
+    /// The other system refused our credentials: the connection is paused (S15).
+    Refused,
+}
+
 /// Which deliveries to list. All conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeliveryFilter {
@@ -174,6 +227,16 @@ pub struct DeliveryFilter {
     pub state: Option<DeliveryState>,
     /// Through this connection.
     pub connection: Option<ConnectionId>,
+    /// With this problem: the `code` of its reason.
+    pub code: Option<String>,
+    /// Of events of this kind.
+    pub kind: Option<String>,
+    /// Looked after by this key or person.
+    pub assignee: Option<String>,
+    /// Changed at this time or later.
+    pub since: Option<Timestamp>,
+    /// Changed before this time.
+    pub until: Option<Timestamp>,
 }
 
 /// Deliveries.
@@ -183,8 +246,8 @@ pub trait Deliveries: Send + Sync {
     /// connection; tenants take turns.
     async fn delivery_claim(&self, request: ClaimRequest) -> Result<Vec<DeliveryClaim>, StoreError>;
     /// Stores how an attempt ended with all that follows from it: the attempt's verdict, the state, references,
-    /// what becomes free to go, and the run's end when this was its last delivery. `sent` is the body with the
-    /// copied values in.
+    /// what becomes free to go, and the run's end when this was its last delivery. When the lease was lost,
+    /// the report is kept as evidence (S5).
     #[expect(
         clippy::too_many_arguments,
         reason = "a finish is one write: who, with which lease, what came of it, when"
@@ -193,7 +256,7 @@ pub trait Deliveries: Send + Sync {
         &self,
         id: &DeliveryId,
         lease: &Lease,
-        sent: Option<Value>,
+        sent: Option<Sent>,
         end: DeliveryEnd,
         now: Timestamp,
     ) -> Result<Finish, StoreError>;
@@ -204,7 +267,7 @@ pub trait Deliveries: Send + Sync {
         scope: &Scope,
         id: &DeliveryId,
         decision: Decision,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Decided, StoreError>;
     /// A person says that a doubtful or dead delivery was carried out, with this response. Its captures are
     /// remembered, and what waits for it goes on.
     async fn delivery_adopt(
@@ -213,7 +276,7 @@ pub trait Deliveries: Send + Sync {
         id: &DeliveryId,
         response: Value,
         decision: Decision,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Decided, StoreError>;
     /// A person gives up on a delivery that is neither leased nor final, and on those that come after it. When this
     /// was the last open one, the run ends as `refused` with the reason `deliveries-cancelled`.
     async fn delivery_cancel(
@@ -221,7 +284,41 @@ pub trait Deliveries: Send + Sync {
         scope: &Scope,
         id: &DeliveryId,
         decision: Decision,
+    ) -> Result<Decided, StoreError>;
+    /// A person settled it elsewhere: as cancelling, with the reason `resolved`.
+    async fn delivery_resolve(
+        &self,
+        scope: &Scope,
+        id: &DeliveryId,
+        decision: Decision,
+    ) -> Result<Decided, StoreError>;
+    /// A person puts another body in the place of the planned one, and has a dead or doubtful delivery made again with
+    /// it. The planned body, the ledger lines, the fact (S14) and the call's identity stay. `in_doubt` stays, too: what is
+    /// in doubt is asked about before a corrected body is sent.
+    async fn delivery_correct(
+        &self,
+        scope: &Scope,
+        id: &DeliveryId,
+        body: Value,
+        decision: Decision,
+    ) -> Result<Decided, StoreError>;
+    /// Says who looks after a dead or doubtful delivery; nobody, if none.
+    async fn delivery_assign(
+        &self,
+        scope: &Scope,
+        id: &DeliveryId,
+        assignee: Option<String>,
+        decision: Decision,
     ) -> Result<(), StoreError>;
+    /// Redrives dead deliveries that match, oldest first, at most `rows_max`. Answers how many; fewer than `rows_max`
+    /// means that none is left. Those in doubt are redriven one by one only.
+    async fn delivery_redrive_matching(
+        &self,
+        scope: &Scope,
+        filter: DeliveryFilter,
+        rows_max: u32,
+        decision: Decision,
+    ) -> Result<u32, StoreError>;
     /// One delivery of a scope.
     async fn delivery_get(&self, scope: &Scope, id: &DeliveryId) -> Result<Delivery, StoreError>;
     /// The attempts of a delivery, oldest first.

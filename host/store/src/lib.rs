@@ -15,7 +15,7 @@
 //! | S2 | A method's effect is whole or absent: a crash never leaves half of it. |
 //! | S3 | Of events with one source and one idempotency key, only the first is stored; every repeat gets the first one's id. |
 //! | S4 | An event and its runs are stored together; so are a run's outcome, facts, log, cost, references, alerts and deliveries. |
-//! | S5 | A run or delivery is leased to one owner at a time; every lease has a higher epoch than the one before, and a finish with an older epoch, or after the lease was lost, changes nothing and says so. |
+//! | S5 | A run or delivery is leased to one owner at a time; every lease has a higher epoch than the one before, and a finish with an older epoch, or after the lease was lost, changes no state and says so. What it reports is kept as evidence; a response is adopted by the next attempt in doubt. |
 //! | S6 | An attempt's intent is stored before its claim is returned. A lease that ends without a result leaves the delivery in doubt, and the run one process death richer; but when a host's death is known, it counts for those runs only whose module was being executed, and the others' attempts do not count. |
 //! | S7 | Final states never change again. |
 //! | S8 | Claims are fair: while several tenants have due work, none is served twice before each was served once. |
@@ -25,12 +25,15 @@
 //! | S12 | Open alerts with one scope, code and title are one alert, counted. |
 //! | S13 | A claim costs the same whether ten or ten million finished rows are stored. |
 //! | S14 | Of deliveries through one connection that name the same economic fact (`once`), one at a time is leased. When one is delivered, every later claim of another brings its response; when one is in doubt, so is the next. |
+//! | S15 | A paused connection's deliveries are not claimed, from the moment that the pause was stored until it is lifted. |
+//! | S16 | Where an environment asks for four eyes, a decision that may double or forge a document takes effect only when two different keys said the same; both are kept. |
 
 pub mod alert;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod connection;
 pub mod delivery;
+pub mod desk;
 pub mod event;
 pub mod key;
 pub mod lookup;
@@ -50,6 +53,7 @@ pub trait Store:
     alert::Alerts
     + connection::Connections
     + delivery::Deliveries
+    + desk::Desk
     + event::Events
     + key::Keys
     + lookup::Lookups
@@ -150,6 +154,11 @@ pub struct ClaimRequest {
     pub room: std::collections::BTreeMap<String, usize>,
     /// See `room`.
     pub lane_room: usize,
+    /// How many more deliveries each busy tenant may take, whatever the connection. A tenant that is not named may take
+    /// `tenant_room_max`.
+    pub tenant_room: std::collections::BTreeMap<String, usize>,
+    /// See `tenant_room`.
+    pub tenant_room_max: usize,
 }
 
 /// Proof of a lease: goes into every write that its owner makes.

@@ -188,6 +188,15 @@ pub struct Decision {
     pub at: Timestamp,
 }
 
+/// Whether a decision took effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decided {
+    /// It did.
+    Done,
+    /// The environment asks for four eyes: it is kept as a proposal until another key decides the same.
+    Proposed,
+}
+
 /// Runs.
 #[async_trait]
 pub trait Runs: Send + Sync {
@@ -207,8 +216,9 @@ pub trait Runs: Send + Sync {
         now: Timestamp,
     ) -> Result<Finish, StoreError>;
     /// A person approves a held run: its deliveries go out, its references are remembered. `Conflict` when it
-    /// is not held.
-    async fn run_approve(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError>;
+    /// is not held, or when four eyes are asked for and this key made the proposal.
+    async fn run_approve(&self, scope: &Scope, id: &RunId, decision: Decision)
+    -> Result<Decided, StoreError>;
     /// A person refuses a held run: its deliveries are cancelled. `Conflict` when it is not held.
     async fn run_refuse(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError>;
     /// A person has a dead run executed again: its attempts and process deaths are counted anew, and its module's

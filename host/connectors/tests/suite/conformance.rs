@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use portolan_connectors::{Connection, Found, Registry};
-use portolan_domain::verdict::{CallFailure, InDoubt};
+use portolan_connectors::{Connection, Effect, Found, Registry};
+use portolan_domain::{class::WriteClass, verdict::CallFailure};
 use serde_json::{Value, json};
 
 use super::{
@@ -311,6 +311,71 @@ async fn every_connection_has_the_documented_limits() {
         assert_eq!(connection.timeout().as_millis(), 30_000);
         assert_eq!(connection.settle().as_millis(), 5_000);
         assert_eq!(connection.concurrency_max(), 4);
-        assert_eq!(connection.in_doubt("no.such"), InDoubt::AskPerson);
+        assert_eq!(connection.class("no.such"), WriteClass::Blind);
     }
+}
+
+/// Every write of every connector, and what may be done in doubt. An operation that is new, or whose class is changed,
+/// has to be looked at here.
+#[test]
+fn every_write_has_the_class_that_its_system_earns() {
+    const NATIVE: &str = "native-key";
+    const JOURNAL: &str = "transfer-id";
+    const AGAIN: &str = "repeatable";
+    const ASKED: &str = "asked-by-key";
+    const BLIND: &str = "blind";
+    let expected = [
+        ("stripe", "customer.create", NATIVE),
+        ("stripe", "customer.update", NATIVE),
+        ("stripe", "customer.delete", AGAIN),
+        ("stripe", "metadata.update", NATIVE),
+        ("stripe", "refund.create", NATIVE),
+        ("sap-ecc", "sales-order.create", ASKED),
+        ("sap-ecc", "sales-order.change", AGAIN),
+        ("sap-ecc", "accounting-document.post", ASKED),
+        ("sap-ecc", "accounting-document.reverse", ASKED),
+        ("sap-ecc", "customer.create", ASKED),
+        ("sap-ecc", "customer.change", AGAIN),
+        ("sap-ecc", "odata.create", ASKED),
+        ("sap-ecc", "odata.update", AGAIN),
+        ("sap-ecc", "odata.batch", ASKED),
+        ("epicor", "customer.create", ASKED),
+        ("epicor", "customer.update", AGAIN),
+        ("epicor", "sales-order.create", ASKED),
+        ("epicor", "sales-order.hold", AGAIN),
+        ("epicor", "sales-order.release", AGAIN),
+        ("epicor", "cash-group.ensure", AGAIN),
+        ("epicor", "cash-receipt.create", ASKED),
+        ("epicor", "cash-receipt.reverse", ASKED),
+        ("epicor", "cash-group.post", ASKED),
+        ("epicor", "credit-memo.create", ASKED),
+        ("epicor", "credit-memo.post", ASKED),
+        ("epicor", "gl-journal.post", ASKED),
+        ("epicor", "gl-journal.reverse", ASKED),
+        ("epicor", "efx.call", BLIND),
+        ("sage-pro", "customer.create", JOURNAL),
+        ("sage-pro", "customer.update", AGAIN),
+        ("sage-pro", "customer.hold", AGAIN),
+        ("sage-pro", "invoice.create", JOURNAL),
+        ("sage-pro", "invoice.hold", AGAIN),
+        ("sage-pro", "credit-memo.create", JOURNAL),
+        ("sage-pro", "credit-memo.void", JOURNAL),
+        ("sage-pro", "cash-receipt.create", JOURNAL),
+        ("sage-pro", "gl-journal.post", JOURNAL),
+        ("sage-pro", "gl-journal.reverse", JOURNAL),
+        ("http", "request.post", BLIND),
+    ];
+    let registry = Registry::standard();
+    let mut found = Vec::new();
+    for connector in registry.names().filter_map(|name| registry.get(name)) {
+        for operation in connector.operations() {
+            if let Effect::Write(class) = operation.effect {
+                found.push((connector.name(), operation.name, class.name()));
+            }
+        }
+    }
+    found.sort_unstable();
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
 }

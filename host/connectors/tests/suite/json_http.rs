@@ -1,9 +1,11 @@
 //! The plain HTTP target: paths, authorization, signatures.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac};
 use portolan_connectors::{Found, Registry};
-use portolan_domain::verdict::InDoubt;
+use portolan_domain::class::WriteClass;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -40,16 +42,19 @@ async fn a_signed_write_can_be_verified_by_its_receiver() {
 
 #[tokio::test]
 async fn what_may_be_done_in_doubt_follows_from_the_settings() {
-    let in_doubt = |settings: Value, secrets: &[(&str, &str)]| {
+    let class = |settings: Value, secrets: &[(&str, &str)]| {
         let mut settings = settings;
         settings["base_url"] = json!("http://127.0.0.1:1");
-        connect("http", settings, secrets).in_doubt("request.post")
+        connect("http", settings, secrets).class("request.post")
     };
-    assert_eq!(in_doubt(json!({}), &[]), InDoubt::AskPerson);
+    let keyed = |seconds| WriteClass::NativeKey { window: Duration::from_secs(seconds) };
+    assert_eq!(class(json!({}), &[]), WriteClass::Blind);
     let signed = json!({"signing": "standard-webhooks"});
-    assert_eq!(in_doubt(signed, &[("signing_secret", SIGNING_SECRET)]), InDoubt::SameKeyAgain);
-    assert_eq!(in_doubt(json!({"in_doubt": "same-key-again"}), &[]), InDoubt::SameKeyAgain);
-    assert_eq!(in_doubt(json!({"in_doubt": "ask"}), &[]), InDoubt::Ask);
+    assert_eq!(class(signed, &[("signing_secret", SIGNING_SECRET)]), keyed(86_400));
+    assert_eq!(class(json!({"in_doubt": "same-key-again", "key_window_s": 60}), &[]), keyed(60));
+    let settle = Duration::from_millis(700);
+    let asked = class(json!({"in_doubt": "ask", "settle_ms": 700}), &[]);
+    assert_eq!(asked, WriteClass::AskedByKey { settle }, "the settle time is the connection's own");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portolan_connectors::{Connection, Found};
-use portolan_domain::verdict::{CallFailure, InDoubt};
+use portolan_domain::{class::WriteClass, verdict::CallFailure};
 use serde_json::json;
 
 use super::{
@@ -28,7 +28,8 @@ async fn an_invoice_is_created_with_a_key_that_any_sender_would_use() {
     assert_eq!(seen.header("x-api-key"), "key-12345");
     assert_eq!(seen.header("x-company"), "01");
     assert_eq!(seen.json(), body);
-    assert_eq!(sage.in_doubt("invoice.create"), InDoubt::SameKeyAgain);
+    let remembered = std::time::Duration::from_secs(29 * 86_400);
+    assert_eq!(sage.class("invoice.create"), WriteClass::TransferId { remembered });
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! SAP Gateway against the stand-in: tokens, entities, deep inserts, etags, changesets, refusals.
 
 use portolan_connectors::Found;
-use portolan_domain::verdict::{CallFailure, InDoubt};
+use portolan_domain::{class::WriteClass, verdict::CallFailure};
 use serde_json::{Value, json};
 
 use super::{
@@ -143,8 +143,8 @@ async fn what_was_cut_after_the_commit_is_in_doubt_and_a_lock_is_tried_again() {
     world.post("/_simulator/locks", json!({"object": "100042", "locked": true})).await;
     let locked = world.write("odata.create", order("ch_1", "100042")).await.unwrap_err();
     assert!(matches!(locked, CallFailure::Retryable { .. }), "{locked:?}");
-    assert_eq!(world.sap.in_doubt("odata.create"), InDoubt::Ask);
-    assert_eq!(world.sap.in_doubt("odata.update"), InDoubt::SameKeyAgain);
+    assert!(matches!(world.sap.class("odata.create"), WriteClass::AskedByKey { .. }));
+    assert_eq!(world.sap.class("odata.update"), WriteClass::Repeatable);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use portolan_connectors::Connection;
-use portolan_domain::verdict::{CallFailure, InDoubt};
+use portolan_domain::{class::WriteClass, verdict::CallFailure};
 use serde_json::{Value, json};
 
 use super::{
@@ -158,12 +158,11 @@ async fn stripes_advice_goes_before_the_status_but_does_not_settle_a_server_erro
 async fn a_key_may_be_relied_on_for_less_than_a_day() {
     let server = Server::playing(Vec::new()).await;
     let stripe = stripe(&server);
-    for write in ["customer.create", "customer.delete", "metadata.update", "refund.create"] {
-        assert_eq!(stripe.in_doubt(write), InDoubt::SameKeyAgain, "{write}");
+    let window = Duration::from_secs(23 * 3_600);
+    for write in ["customer.create", "customer.update", "metadata.update", "refund.create"] {
+        assert_eq!(stripe.class(write), WriteClass::NativeKey { window }, "{write}");
     }
-    assert_eq!(stripe.key_window(), Some(Duration::from_secs(23 * 3_600)));
-    let sage = connect("sage-pro", json!({"base_url": server.url}), &[("api_key", "k-1")]);
-    assert_eq!(sage.key_window(), None);
+    assert_eq!(stripe.class("customer.delete"), WriteClass::Repeatable, "Stripe takes no key for DELETE");
 }
 
 #[tokio::test]

@@ -120,6 +120,14 @@ impl StandIn {
         self.client.post("/_simulator/faults", fault).await.map(drop)
     }
 
+    /// Nothing goes wrong any more.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn clear_faults(&self) -> anyhow::Result<()> {
+        self.client.delete("/_simulator/faults").await.map(drop)
+    }
+
     /// The faults that it has not had occasion for yet.
     ///
     /// # Errors

@@ -192,7 +192,13 @@ pub async fn a_claim_holds_the_responses_that_its_bindings_name(place: &dyn Plac
     assert_eq!((claim.bindings.clone(), claim.unless.clone()), (second.bindings, second.unless));
     let sent = json!({"key": "payment", "order": "order"});
     let end = delivered(json!({}));
-    let finish = world.store.delivery_finish(&claim.id, &claim.lease, Some(sent.clone()), end, START);
+    let finish = world.store.delivery_finish(
+        &claim.id,
+        &claim.lease,
+        Some(crate::delivery::Sent { body: sent.clone(), sha256: "aa".to_owned() }),
+        end,
+        START,
+    );
     assert_eq!(finish.await.unwrap(), Finish::Done);
     let stored = world.delivery(&run, "payment").await;
     assert_eq!((stored.body, stored.ledger), (sent, second.ledger));

@@ -300,7 +300,7 @@ impl Model {
             0 => world.store.delivery_redrive(&world.scope, &id, decision).await.unwrap(),
             1 => world.store.delivery_adopt(&world.scope, &id, json!({}), decision).await.unwrap(),
             _ => world.store.delivery_cancel(&world.scope, &id, decision).await.unwrap(),
-        }
+        };
         let delivery = &mut self.deliveries[index];
         (delivery.state, delivery.due_at) = ([Pending, Delivered, Cancelled][choice], self.now);
         if choice == 2 {

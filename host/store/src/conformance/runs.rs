@@ -98,7 +98,7 @@ pub async fn s7_a_final_run_stays_final(place: &dyn Place) {
     let (store, scope) = (&world.store, &world.scope);
     for refused in [
         store.run_redrive(scope, &run, decision(START)).await,
-        store.run_approve(scope, &run, decision(START)).await,
+        store.run_approve(scope, &run, decision(START)).await.map(drop),
         store.run_refuse(scope, &run, decision(START)).await,
     ] {
         assert!(matches!(refused, Err(StoreError::Conflict(_))));

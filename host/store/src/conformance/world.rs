@@ -91,6 +91,7 @@ impl World {
             settings: json!({"client": "100"}),
             sealed_secrets: vec![4, 5],
             revision: 1,
+            paused: None,
             created_at: START,
         }
     }
@@ -240,6 +241,15 @@ impl World {
         all.into_iter().find(|delivery| delivery.key == key).unwrap()
     }
 
+    pub async fn delivery_of(&self, id: &DeliveryId) -> Delivery {
+        self.store.delivery_get(&self.scope, id).await.unwrap()
+    }
+
+    /// Another tenant in the same store.
+    pub async fn another_world(&self) -> Self {
+        Self::new(self.store.clone()).await
+    }
+
     pub async fn delivery_state(&self, run: &RunId, key: &str) -> DeliveryState {
         self.delivery(run, key).await.state
     }
@@ -255,6 +265,8 @@ pub fn request(owner: &str, now: Timestamp) -> ClaimRequest {
         rows_max: 100,
         room: BTreeMap::new(),
         lane_room: 100,
+        tenant_room: BTreeMap::new(),
+        tenant_room_max: usize::MAX,
     }
 }
 

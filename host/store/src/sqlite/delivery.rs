@@ -1,5 +1,5 @@
 //! Deliveries and their attempts. `plan` stores a run's deliveries, `order` keeps S10, `claim` leases, `finish`
-//! stores how an attempt ended, `decide` carries out what people decided; here stand the reads.
+//! stores how an attempt ended, `decide` carries out what people decided, `matching` finds; here stand the reads.
 
 use async_trait::async_trait;
 use portolan_domain::{DeliveryId, RunId, Scope, Timestamp, state::DeliveryState};
@@ -13,13 +13,14 @@ use super::{
 };
 use crate::{
     ClaimRequest, Finish, Lease, Page, StoreError,
-    delivery::{Attempt, Deliveries, Delivery, DeliveryClaim, DeliveryEnd, DeliveryFilter},
-    run::Decision,
+    delivery::{Attempt, Deliveries, Delivery, DeliveryClaim, DeliveryEnd, DeliveryFilter, Sent},
+    run::{Decided, Decision},
 };
 
 mod claim;
 mod decide;
 mod finish;
+mod matching;
 mod once;
 mod order;
 pub(super) mod plan;
@@ -34,8 +35,9 @@ macro_rules! select {
     ($($rest:literal),*) => {
         concat!(
             "SELECT d.id, d.tenant, d.environment, e.id, r.id, d.mapping, d.position, d.key, d.call_id,
-                d.connection, d.operation, coalesce(c.sent, c.body), c.after_keys, c.ledger, c.once, d.ordering_key,
-                d.state, d.doubt_since IS NOT NULL, d.attempts, d.due_at, c.response, d.reason, d.created_at, d.updated_at
+                d.connection, d.operation, coalesce(c.sent, c.corrected, c.body), c.after_keys, c.ledger, c.once, d.ordering_key,
+                d.state, d.doubt_since IS NOT NULL, d.attempts, d.due_at, c.response, d.reason, d.created_at, d.updated_at,
+                CASE WHEN c.corrected IS NOT NULL THEN c.body END, c.late_response, d.assignee
              FROM deliveries d JOIN delivery_contents c ON c.delivery_seq = d.seq
              JOIN runs r ON r.seq = d.run_seq JOIN events e ON e.seq = d.event_seq ",
             $($rest),*
@@ -68,6 +70,9 @@ fn read(c: &mut Columns<'_, '_>) -> Result<Delivery, StoreError> {
         reason: c.json()?,
         created_at: c.time()?,
         updated_at: c.time()?,
+        planned_body: c.json_option()?,
+        late_response: c.json()?,
+        assignee: c.get()?,
     })
 }
 
@@ -79,6 +84,8 @@ fn read_attempt(c: &mut Columns<'_, '_>) -> Result<Attempt, StoreError> {
         finished_at: c.time_option()?,
         verdict: c.get()?,
         detail: c.json()?,
+        sent_sha256: c.get()?,
+        late: c.json()?,
     })
 }
 
@@ -92,16 +99,12 @@ fn list(
     let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
     let find = "SELECT seq FROM deliveries WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
     let part = slice(conn, page, find, params![page.before, tenant, environment])?;
-    let connection = filter.connection.as_ref().map(|id| id.as_str());
     let states = filter.state.as_ref().map_or(DeliveryState::ALL, std::slice::from_ref);
     let mut seqs: Vec<i64> = Vec::new();
     for state in states {
-        let sql = "SELECT seq FROM deliveries INDEXED BY deliveries_state
-                   WHERE tenant = ?1 AND environment = ?2 AND state = ?3 AND seq < ?4
-                     AND (?5 IS NULL OR connection = ?5)
-                   ORDER BY seq DESC LIMIT ?6";
-        let params = params![tenant, environment, state.as_str(), part.before_seq, connection, part.rows];
-        seqs.extend(all(conn, sql, params, |c| c.get::<i64>())?);
+        let from = (part.before_seq, part.rows);
+        let found = matching::matching(conn, scope, (*state, filter), matching::NEWEST_FIRST, from)?;
+        seqs.extend(found.into_iter().map(|(seq, _)| seq));
     }
     seqs.sort_unstable_by(|a, b| b.cmp(a));
     seqs.truncate(part.rows as usize);
@@ -120,7 +123,7 @@ impl Deliveries for SqliteStore {
         &self,
         id: &DeliveryId,
         lease: &Lease,
-        sent: Option<Value>,
+        sent: Option<Sent>,
         end: DeliveryEnd,
         now: Timestamp,
     ) -> Result<Finish, StoreError> {
@@ -133,7 +136,7 @@ impl Deliveries for SqliteStore {
         scope: &Scope,
         id: &DeliveryId,
         decision: Decision,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Decided, StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
         self.write(move |tx| decide::redrive(tx.conn, &scope, &id, &decision)).await
     }
@@ -144,7 +147,7 @@ impl Deliveries for SqliteStore {
         id: &DeliveryId,
         response: Value,
         decision: Decision,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Decided, StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
         self.write(move |tx| decide::adopt(tx.conn, (&scope, &id), &response, &decision)).await
     }
@@ -154,9 +157,52 @@ impl Deliveries for SqliteStore {
         scope: &Scope,
         id: &DeliveryId,
         decision: Decision,
+    ) -> Result<Decided, StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        self.write(move |tx| decide::cancel(tx.conn, (&scope, &id), ("cancel", "cancelled"), &decision)).await
+    }
+
+    async fn delivery_resolve(
+        &self,
+        scope: &Scope,
+        id: &DeliveryId,
+        decision: Decision,
+    ) -> Result<Decided, StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        self.write(move |tx| decide::cancel(tx.conn, (&scope, &id), ("resolve", "resolved"), &decision)).await
+    }
+
+    async fn delivery_correct(
+        &self,
+        scope: &Scope,
+        id: &DeliveryId,
+        body: Value,
+        decision: Decision,
+    ) -> Result<Decided, StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        self.write(move |tx| decide::correct(tx.conn, (&scope, &id), &body, &decision)).await
+    }
+
+    async fn delivery_assign(
+        &self,
+        scope: &Scope,
+        id: &DeliveryId,
+        assignee: Option<String>,
+        decision: Decision,
     ) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| decide::cancel(tx.conn, &scope, &id, &decision)).await
+        self.write(move |tx| decide::assign(tx.conn, (&scope, &id), assignee.as_deref(), &decision)).await
+    }
+
+    async fn delivery_redrive_matching(
+        &self,
+        scope: &Scope,
+        filter: DeliveryFilter,
+        rows_max: u32,
+        decision: Decision,
+    ) -> Result<u32, StoreError> {
+        let scope = scope.clone();
+        self.write(move |tx| decide::redrive_matching(tx.conn, &scope, (&filter, rows_max), &decision)).await
     }
 
     async fn delivery_get(&self, scope: &Scope, id: &DeliveryId) -> Result<Delivery, StoreError> {
@@ -173,7 +219,8 @@ impl Deliveries for SqliteStore {
         let (scope, id) = (scope.clone(), id.clone());
         self.read(move |conn| {
             let sql = "SELECT a.number, a.owner, a.started_at, a.finished_at, a.verdict,
-                           CASE WHEN a.verdict IN ('delivered', 'adopted') THEN c.response ELSE a.detail END
+                           CASE WHEN a.verdict IN ('delivered', 'adopted') THEN c.response ELSE a.detail END,
+                           a.sent_sha256, a.late
                        FROM deliveries d JOIN attempts a ON a.delivery_seq = d.seq
                        JOIN delivery_contents c ON c.delivery_seq = d.seq
                        WHERE d.id = ?1 AND d.tenant = ?2 AND d.environment = ?3

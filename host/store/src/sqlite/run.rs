@@ -13,7 +13,7 @@ use super::{
 use crate::{
     ClaimRequest, Finish, Lease, Page, StoreError,
     event::{Event, NewRun},
-    run::{Decision, ModuleDeaths, Run, RunClaim, RunEnd, RunRecord, Runs},
+    run::{Decided, Decision, ModuleDeaths, Run, RunClaim, RunEnd, RunRecord, Runs},
 };
 
 mod claim;
@@ -142,7 +142,12 @@ impl Runs for SqliteStore {
         self.write(move |tx| finish::finish(tx.conn, (&id, &lease), &record, &end, now)).await
     }
 
-    async fn run_approve(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError> {
+    async fn run_approve(
+        &self,
+        scope: &Scope,
+        id: &RunId,
+        decision: Decision,
+    ) -> Result<Decided, StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
         self.write(move |tx| decide::approve(tx.conn, &scope, &id, &decision)).await
     }

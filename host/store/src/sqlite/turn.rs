@@ -57,6 +57,8 @@ pub(super) struct LaneRoom {
 pub(super) struct TenantLanes {
     pub(super) tenant: String,
     pub(super) lanes: VecDeque<LaneRoom>,
+    /// How many more it may take in all.
+    pub(super) room: usize,
 }
 
 /// How many more a lane may take.
@@ -97,10 +99,11 @@ pub(super) fn connections(
     request: &ClaimRequest,
     last: &str,
     probe: impl FnMut(&str) -> Result<Option<String>, StoreError>,
+    room: impl Fn(&str) -> Result<usize, StoreError>,
 ) -> Result<VecDeque<LaneRoom>, StoreError> {
     let mut lanes = VecDeque::new();
     circle(last, probe, |id| {
-        let room = room(request, &id);
+        let room = room(&id)?;
         if room > 0 {
             lanes.push_back(LaneRoom { id, room });
         }

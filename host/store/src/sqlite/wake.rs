@@ -43,6 +43,12 @@ const DELIVERIES_FOREIGN: &str = "
     SELECT seq FROM deliveries INDEXED BY deliveries_wake
     WHERE wake_at IS NOT NULL AND state = 'leased' AND lease_owner <> ?1";
 
+/// What [`Bug::FinalStateLeft`] does at a start: the latest documents are made once more.
+const FINAL_LEFT: &str = "
+    DROP TRIGGER IF EXISTS deliveries_transition;
+    UPDATE deliveries SET state = 'pending', open = 1, due = 1, turn = 1
+    WHERE seq IN (SELECT seq FROM deliveries WHERE state = 'delivered' ORDER BY seq DESC LIMIT 8);";
+
 /// Every statement of this file that a claim makes.
 #[cfg(test)]
 pub(super) const CLAIM_STATEMENTS: &[&str] = &[
@@ -96,6 +102,9 @@ pub(super) fn end_foreign(
     if has(Bug::RunAgainAfterPlan) {
         plans_forgotten(conn, now)?;
     }
+    if has(Bug::FinalStateLeft) {
+        conn.execute_batch(FINAL_LEFT)?;
+    }
     let deliveries = all(conn, DELIVERIES_FOREIGN, [owner], |c| c.get::<i64>())?;
     for seq in &deliveries {
         delivery_lease_end(conn, *seq, now)?;
@@ -115,6 +124,9 @@ fn plans_forgotten(conn: &Connection, now: Timestamp) -> Result<(), StoreError> 
 fn delivery_lease_end(conn: &Connection, seq: i64, now: Timestamp) -> Result<(), StoreError> {
     change(conn, ATTEMPT_ABANDON, params![seq, millis(now)])?;
     change(conn, DELIVERY_LEASE_END, params![seq, millis(now)])?;
+    if has(Bug::IntentAfterSend) {
+        change(conn, "UPDATE deliveries SET doubt_since = NULL WHERE seq = ?1", [seq])?;
+    }
     Ok(())
 }
 

@@ -98,7 +98,11 @@ fn point(text: &str) -> Result<Point, String> {
 
 fn target(text: &str) -> Result<Target, String> {
     let names = || Target::ALL.iter().map(|target| target.name()).collect::<Vec<_>>().join(", ");
-    Target::ALL.iter().copied().find(|known| known.name() == text).ok_or_else(|| format!("one of {}", names()))
+    Target::ALL
+        .iter()
+        .copied()
+        .find(|known| known.name() == text)
+        .ok_or_else(|| format!("one of {}", names()))
 }
 
 #[tokio::main]
@@ -130,7 +134,8 @@ async fn run(cli: &Cli) -> anyhow::Result<bool> {
 
 async fn exhaustive(cli: &Cli, places: &Places) -> anyhow::Result<bool> {
     let make = Make { bug: cli.bug.map(Bug::name), ..Make::default() };
-    let choice = Choice { point: cli.point, target: cli.target, all_faults: cli.all_faults, every: cli.every };
+    let choice =
+        Choice { point: cli.point, target: cli.target, all_faults: cli.all_faults, every: cli.every };
     let began = random::now();
     let outcome = points::play(places, &choice, &make, |text| eprintln!("{text}")).await?;
     let wrong = outcome.cases.iter().filter(|case| !case.findings.is_empty()).count();
@@ -159,7 +164,12 @@ async fn exhaustive(cli: &Cli, places: &Places) -> anyhow::Result<bool> {
             all += 1;
             unreached.extend((!case.died).then_some(case.name.as_str()));
         }
-        println!("{}: {all} cases, in {} the host did not reach the point {}", target.name(), unreached.len(), unreached.join(", "));
+        println!(
+            "{}: {all} cases, in {} the host did not reach the point {}",
+            target.name(),
+            unreached.len(),
+            unreached.join(", ")
+        );
     }
     println!("{cases} cases in {seconds} s, {wrong} violations, {died} deaths at the point itself");
     Ok(wrong == 0)

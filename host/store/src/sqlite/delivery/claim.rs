@@ -1,9 +1,13 @@
 //! Claims of deliveries: tenants take turns (S8), and within a tenant its connections. The intent of the attempt
 //! is stored in the same transaction (S6).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use portolan_domain::{Timestamp, contract::Binding};
+use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
@@ -12,8 +16,9 @@ use crate::{
     ClaimRequest, Lease, StoreError,
     delivery::DeliveryClaim,
     sqlite::{
-        row::{Columns, change, first, integer, millis},
-        turn::{TenantLanes, circle, connections},
+        connection,
+        row::{Columns, change, first, millis},
+        turn::{TenantLanes, circle, connections, room},
         wake,
         writer::Tx,
     },
@@ -29,8 +34,8 @@ const NEXT_CONNECTION: &str = "
 
 const NEXT_DELIVERY: &str = "
     SELECT d.seq, d.run_seq, d.id, d.lease_epoch, d.tenant, d.environment, e.id, r.id, d.key, d.call_id,
-        d.connection, d.operation, c.body, c.bindings, c.existence, c.captures, d.attempts, d.attempts_before,
-        d.doubt_since, c.once
+        d.connection, d.operation, coalesce(c.corrected, c.body), c.corrected IS NOT NULL, c.bindings, c.existence, c.captures, d.attempts, d.attempts_before,
+        d.doubt_since, d.absent_at, c.late_response, c.once
     FROM deliveries d INDEXED BY deliveries_claim
     CROSS JOIN delivery_contents c ON c.delivery_seq = d.seq
     CROSS JOIN runs r ON r.seq = d.run_seq
@@ -40,6 +45,9 @@ const NEXT_DELIVERY: &str = "
 const RESPONSE: &str = "
     SELECT c.response FROM deliveries d CROSS JOIN delivery_contents c ON c.delivery_seq = d.seq
     WHERE d.run_seq = ?1 AND d.key = ?2 AND d.state = 'delivered'";
+
+const LAST_SENT: &str = "
+    SELECT sent_sha256 FROM attempts WHERE delivery_seq = ?1 AND sent_sha256 IS NOT NULL ORDER BY number DESC LIMIT 1";
 
 const BEGUN: &str = "SELECT started_at FROM attempts WHERE delivery_seq = ?1 AND number = 1";
 
@@ -61,7 +69,7 @@ const INTENT: &str = "INSERT INTO attempts (delivery_seq, number, owner, started
 /// What a claim of deliveries executes: see the test of S13.
 #[cfg(test)]
 pub(in crate::sqlite) const CLAIM_STATEMENTS: &[&str] =
-    &[NEXT_TENANT, NEXT_CONNECTION, NEXT_DELIVERY, RESPONSE, BEGUN, LEASE, PARK, INTENT];
+    &[NEXT_TENANT, NEXT_CONNECTION, NEXT_DELIVERY, RESPONSE, LAST_SENT, BEGUN, LEASE, PARK, INTENT];
 
 pub(super) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Vec<DeliveryClaim>, StoreError> {
     wake::deliveries(tx.conn, request.now)?;
@@ -73,7 +81,10 @@ pub(super) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Vec<Deliv
         let Some(claim) = next_of_tenant(tx, &mut turn, request)? else { continue };
         claims.push(claim);
         tx.turns.deliveries.clone_from(&turn.tenant);
-        tenants.push_back(turn);
+        turn.room -= 1;
+        if turn.room > 0 {
+            tenants.push_back(turn);
+        }
     }
     Ok(claims)
 }
@@ -84,10 +95,15 @@ fn tenants(tx: &Tx<'_>, request: &ClaimRequest) -> Result<VecDeque<TenantLanes>,
     let mut found = VecDeque::new();
     let probe = |after: &str| first(tx.conn, NEXT_TENANT, [after], |c| c.get());
     circle(&tx.turns.deliveries, probe, |tenant| {
+        if request.tenant_room.get(&tenant) == Some(&0) {
+            return Ok(true);
+        }
         let probe = |after: &str| first(tx.conn, NEXT_CONNECTION, [tenant.as_str(), after], |c| c.get());
-        let lanes = connections(request, &tx.turns.connection(&tenant), probe)?;
+        let room = |id: &str| Ok(if connection::is_paused(tx.conn, id)? { 0 } else { room(request, id) });
+        let lanes = connections(request, &tx.turns.connection(&tenant), probe, room)?;
         if !lanes.is_empty() {
-            found.push_back(TenantLanes { tenant, lanes });
+            let room = request.tenant_room.get(&tenant).copied().unwrap_or(request.tenant_room_max);
+            found.push_back(TenantLanes { tenant, lanes, room });
         }
         Ok(found.len() < request.rows_max)
     })?;
@@ -137,6 +153,7 @@ fn claim_one(
                 }
                 Fact::Made(response) => claim.made = Some(response),
                 Fact::Open { doubt_since } => {
+                    claim.absent_at = claim.absent_at.filter(|at| Some(*at) >= doubt_since);
                     claim.doubt_since = doubt_since;
                     claim.in_doubt = doubt_since.is_some();
                 }
@@ -145,10 +162,13 @@ fn claim_one(
         claim.responses = responses(conn, run_seq, &claim)?;
         if claim.attempt > 1 {
             claim.begun_at = first(conn, BEGUN, [seq], |c| c.time())?.unwrap_or(claim.begun_at);
+            claim.sent_sha256 = first(conn, LAST_SENT, [seq], |c| c.get())?;
         }
-        let until = now.saturating_add(integer(request.lease_ms));
-        change(conn, LEASE, params![seq, request.owner, until, now])?;
-        change(conn, INTENT, params![seq, claim.attempt, request.owner, now])?;
+        claim.until = request.now.plus(Duration::from_millis(request.lease_ms));
+        change(conn, LEASE, params![seq, request.owner, millis(claim.until), now])?;
+        if !has(Bug::IntentAfterSend) {
+            change(conn, INTENT, params![seq, claim.attempt, request.owner, now])?;
+        }
         return Ok(Some(claim));
     }
     Ok(None)
@@ -168,6 +188,8 @@ fn read(c: &mut Columns<'_, '_>, owner: &str, now: Timestamp) -> Result<Delivery
         connection: c.parsed()?,
         operation: c.get()?,
         body: c.json()?,
+        is_corrected: c.get()?,
+        sent_sha256: None,
         bindings: c.json_or_default()?,
         unless: c.json_option()?,
         captures: c.json_or_default()?,
@@ -176,6 +198,8 @@ fn read(c: &mut Columns<'_, '_>, owner: &str, now: Timestamp) -> Result<Delivery
         attempts_since_redrive: 0,
         in_doubt: false,
         doubt_since: None,
+        absent_at: None,
+        until: now,
         begun_at: now,
         made: None,
     };
@@ -184,6 +208,9 @@ fn read(c: &mut Columns<'_, '_>, owner: &str, now: Timestamp) -> Result<Delivery
     claim.attempts_since_redrive = claim.attempt.saturating_sub(before);
     claim.doubt_since = c.time_option()?;
     claim.in_doubt = claim.doubt_since.is_some();
+    // An absence that is older than the doubt says nothing about it.
+    claim.absent_at = c.time_option()?.filter(|at| Some(*at) >= claim.doubt_since);
+    claim.made = c.json_option()?.filter(|_| claim.in_doubt);
     Ok(claim)
 }
 

@@ -11,19 +11,22 @@ use serde_json::Value;
 
 use super::{
     finish::{Place, delivered, place},
+    matching::{OLDEST_FIRST, matching},
     order, plan,
 };
 use crate::{
     StoreError,
-    run::Decision,
+    delivery::DeliveryFilter,
+    run::{Decided, Decision},
     sqlite::{
         decision,
-        row::{change, first, json, millis},
+        row::{Columns, change, first, json, millis},
     },
 };
 
 const IN_SCOPE: &str = "
-    SELECT seq, run_seq, event_seq, tenant, environment, mapping, ordering_key, state FROM deliveries
+    SELECT seq, run_seq, event_seq, tenant, environment, mapping, ordering_key, connection, state, doubt_since IS NOT NULL
+    FROM deliveries
     WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
 
 const REDRIVE: &str = "
@@ -38,17 +41,17 @@ const CANCEL: &str = "
     UPDATE deliveries SET state = 'cancelled', open = 0, due = 0, wake_at = NULL, reason = ?2, updated_at = ?3
     WHERE seq IN (SELECT seq FROM later) AND open = 1";
 
-/// The delivery, if it is in one of the states that the decision is about.
+/// The delivery and whether it is in doubt, if it is in one of the states that the decision is about.
 fn in_states(
     conn: &Connection,
     scope: &Scope,
     id: &DeliveryId,
     (states, otherwise): (&[DeliveryState], &'static str),
-) -> Result<Place, StoreError> {
+) -> Result<(Place, bool), StoreError> {
     let params = [id.as_str(), scope.tenant.as_str(), scope.environment.as_str()];
-    let (delivery, state) = first(conn, IN_SCOPE, params, |c| Ok((place(c)?, c.parsed::<DeliveryState>()?)))?
-        .ok_or(StoreError::NotFound)?;
-    if states.contains(&state) { Ok(delivery) } else { Err(StoreError::Conflict(otherwise)) }
+    let read = |c: &mut Columns<'_, '_>| Ok((place(c)?, c.parsed::<DeliveryState>()?, c.get()?));
+    let (delivery, state, in_doubt) = first(conn, IN_SCOPE, params, read)?.ok_or(StoreError::NotFound)?;
+    if states.contains(&state) { Ok((delivery, in_doubt)) } else { Err(StoreError::Conflict(otherwise)) }
 }
 
 const STUCK: (&[DeliveryState], &str) =
@@ -70,11 +73,70 @@ pub(super) fn redrive(
     scope: &Scope,
     id: &DeliveryId,
     made: &Decision,
-) -> Result<(), StoreError> {
-    let delivery = in_states(conn, scope, id, STUCK)?;
-    decision::keep(conn, scope, id.as_str(), "redrive", made)?;
-    let reason = json(&decision::reason("redriven", made));
+) -> Result<Decided, StoreError> {
+    let (delivery, in_doubt) = in_states(conn, scope, id, STUCK)?;
+    // What is surely not there may be sent by one person; what is in doubt may double a document.
+    if in_doubt {
+        let decided = decision::keep_or_propose(conn, scope, id.as_str(), ("redrive", &Value::Null), made)?;
+        if decided == Decided::Proposed {
+            return Ok(decided);
+        }
+    } else {
+        decision::keep(conn, scope, id.as_str(), "redrive", made)?;
+    }
+    again(conn, &delivery, "redriven", made)
+}
+
+fn again(conn: &Connection, delivery: &Place, code: &str, made: &Decision) -> Result<Decided, StoreError> {
+    let reason = json(&decision::reason(code, made));
     change(conn, REDRIVE, params![delivery.seq, millis(made.at), reason])?;
+    Ok(Decided::Done)
+}
+
+/// Dead ones only: those in doubt are looked at one by one.
+pub(super) fn redrive_matching(
+    conn: &Connection,
+    scope: &Scope,
+    (filter, rows_max): (&DeliveryFilter, u32),
+    made: &Decision,
+) -> Result<u32, StoreError> {
+    let mut redriven = 0;
+    let found = matching(conn, scope, (DeliveryState::Dead, filter), OLDEST_FIRST, (-1, rows_max))?;
+    for (_, id) in found {
+        let (delivery, _) = in_states(conn, scope, &id, STUCK)?;
+        decision::keep(conn, scope, id.as_str(), "redrive", made)?;
+        again(conn, &delivery, "redriven", made)?;
+        redriven += 1;
+    }
+    Ok(redriven)
+}
+
+pub(super) fn correct(
+    conn: &Connection,
+    (scope, id): (&Scope, &DeliveryId),
+    body: &Value,
+    made: &Decision,
+) -> Result<Decided, StoreError> {
+    let (delivery, _) = in_states(conn, scope, id, STUCK)?;
+    let decided = decision::keep_or_propose(conn, scope, id.as_str(), ("correct", body), made)?;
+    if decided == Decided::Proposed {
+        return Ok(decided);
+    }
+    let sql = "UPDATE delivery_contents SET corrected = ?2, sent = NULL WHERE delivery_seq = ?1";
+    change(conn, sql, params![delivery.seq, json(body)])?;
+    again(conn, &delivery, "corrected", made)
+}
+
+pub(super) fn assign(
+    conn: &Connection,
+    (scope, id): (&Scope, &DeliveryId),
+    assignee: Option<&str>,
+    made: &Decision,
+) -> Result<(), StoreError> {
+    let (delivery, _) = in_states(conn, scope, id, STUCK)?;
+    decision::keep(conn, scope, id.as_str(), "assign", made)?;
+    let sql = "UPDATE deliveries SET assignee = ?2, updated_at = ?3 WHERE seq = ?1";
+    change(conn, sql, params![delivery.seq, assignee, millis(made.at)])?;
     Ok(())
 }
 
@@ -83,16 +145,20 @@ pub(super) fn adopt(
     (scope, id): (&Scope, &DeliveryId),
     response: &Value,
     made: &Decision,
-) -> Result<(), StoreError> {
-    let delivery = in_states(conn, scope, id, STUCK)?;
-    decision::keep(conn, scope, id.as_str(), "adopt", made)?;
+) -> Result<Decided, StoreError> {
+    let (delivery, _) = in_states(conn, scope, id, STUCK)?;
+    let decided = decision::keep_or_propose(conn, scope, id.as_str(), ("adopt", response), made)?;
+    if decided == Decided::Proposed {
+        return Ok(decided);
+    }
     let sql = "SELECT captures FROM delivery_contents WHERE delivery_seq = ?1";
     let captures: Vec<Capture> =
         first(conn, sql, [delivery.seq], |c| c.json_or_default())?.unwrap_or_default();
     let references: Vec<Reference> =
         captures.into_iter().filter_map(|capture| captured(capture, response)).collect();
     let reason = decision::reason("adopted", made);
-    delivered(conn, &delivery, response, &references, (&reason, made.at))
+    delivered(conn, &delivery, response, &references, (&reason, made.at))?;
+    Ok(Decided::Done)
 }
 
 /// The pair of ids that a response gives; none when it does not hold a usable id.
@@ -101,16 +167,18 @@ fn captured(capture: Capture, response: &Value) -> Option<Reference> {
     Some(Reference { key: capture.key, system: capture.system, id })
 }
 
+/// `action` and `code` say which: given up on, or settled elsewhere.
 pub(super) fn cancel(
     conn: &Connection,
-    scope: &Scope,
-    id: &DeliveryId,
+    (scope, id): (&Scope, &DeliveryId),
+    (action, code): (&'static str, &str),
     made: &Decision,
-) -> Result<(), StoreError> {
-    let delivery = in_states(conn, scope, id, UNDER_WAY)?;
-    decision::keep(conn, scope, id.as_str(), "cancel", made)?;
-    let reason = json(&decision::reason("cancelled", made));
+) -> Result<Decided, StoreError> {
+    let (delivery, _) = in_states(conn, scope, id, UNDER_WAY)?;
+    decision::keep(conn, scope, id.as_str(), action, made)?;
+    let reason = json(&decision::reason(code, made));
     change(conn, CANCEL, params![delivery.seq, reason, millis(made.at)])?;
     order::advance(conn, &delivery.mapping, &delivery.ordering_key, made.at)?;
-    plan::end_run(conn, delivery.run_seq, made.at)
+    plan::end_run(conn, delivery.run_seq, made.at)?;
+    Ok(Decided::Done)
 }

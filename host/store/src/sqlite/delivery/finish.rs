@@ -3,25 +3,33 @@
 use portolan_domain::{
     DeliveryId, Scope, Timestamp, contract::Reference, state::DeliveryState, verdict::CallFailure,
 };
+use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{order, plan};
 use crate::{
     Finish, Lease, StoreError,
-    delivery::DeliveryEnd,
+    connection::PAUSED_BY_HOST,
+    delivery::{DeliveryEnd, Postponement, Sent},
+    run::Decision,
     sqlite::{
-        alert, reference,
+        alert, connection, reference,
         row::{Columns, all, change, first, integer, json, json_of, millis},
     },
 };
 
 const LEASED: &str = "
-    SELECT seq, run_seq, event_seq, tenant, environment, mapping, ordering_key FROM deliveries
+    SELECT seq, run_seq, event_seq, tenant, environment, mapping, ordering_key, connection FROM deliveries
     WHERE id = ?1 AND state = 'leased' AND lease_owner = ?2 AND lease_epoch = ?3";
 
+/// As [`LEASED`], for whoever comes: see [`Bug::NoEpoch`].
+const LEASED_BY_ANYBODY: &str = "
+    SELECT seq, run_seq, event_seq, tenant, environment, mapping, ordering_key, connection FROM deliveries
+    WHERE id = ?1 AND state = 'leased' AND ?2 IS NOT NULL AND ?3 IS NOT NULL";
+
 const ATTEMPT_END: &str = "
-    UPDATE attempts SET finished_at = ?2, verdict = ?3, detail = ?4
+    UPDATE attempts SET finished_at = ?2, verdict = ?3, detail = ?4, sent_sha256 = ?5
     WHERE delivery_seq = ?1 AND number = (SELECT attempts FROM deliveries WHERE seq = ?1)";
 
 const SENT: &str = "UPDATE delivery_contents SET sent = ?2 WHERE delivery_seq = ?1";
@@ -42,6 +50,23 @@ const RETRY: &str = "
         updated_at = ?5
     WHERE seq = ?1";
 
+/// As [`RETRY`], and the attempt does not count.
+const POSTPONE: &str = "
+    UPDATE deliveries SET state = 'pending', lease_owner = NULL, due_at = ?2, due = ?2 <= ?4,
+        wake_at = CASE WHEN ?2 <= ?4 THEN NULL ELSE ?2 END, absent_at = coalesce(?5, absent_at),
+        attempts_before = attempts_before + 1, reason = ?3, updated_at = ?4
+    WHERE seq = ?1";
+
+/// A lease's epoch is its attempt's number: both rise by one with every claim.
+const LATE: &str = "
+    UPDATE attempts SET late = ?3
+    WHERE number = ?2 AND verdict = 'abandoned' AND owner = ?4
+      AND delivery_seq = (SELECT seq FROM deliveries WHERE id = ?1)";
+
+const LATE_RESPONSE: &str = "
+    UPDATE delivery_contents SET late_response = ?2
+    WHERE delivery_seq = (SELECT seq FROM deliveries WHERE id = ?1 AND open = 1)";
+
 const STOP: &str = "
     UPDATE deliveries SET state = ?2, lease_owner = NULL, wake_at = NULL, doubt_since = coalesce(?3, doubt_since, CASE WHEN ?2 = 'in-doubt' THEN ?5 END),
         reason = ?4, updated_at = ?5
@@ -58,9 +83,10 @@ pub(super) struct Place {
     pub(super) scope: Scope,
     pub(super) mapping: String,
     pub(super) ordering_key: String,
+    pub(super) connection: String,
 }
 
-/// Seven columns, in this order.
+/// Eight columns, in this order.
 pub(super) fn place(c: &mut Columns<'_, '_>) -> Result<Place, StoreError> {
     Ok(Place {
         seq: c.get()?,
@@ -69,48 +95,92 @@ pub(super) fn place(c: &mut Columns<'_, '_>) -> Result<Place, StoreError> {
         scope: c.scope()?,
         mapping: c.get()?,
         ordering_key: c.get()?,
+        connection: c.get()?,
     })
 }
 
 pub(super) fn finish(
     conn: &Connection,
     (id, lease): (&DeliveryId, &Lease),
-    sent: Option<&Value>,
+    sent: Option<&Sent>,
     end: &DeliveryEnd,
     now: Timestamp,
 ) -> Result<Finish, StoreError> {
     let guard = params![id.as_str(), lease.owner, integer(lease.epoch)];
-    let Some(delivery) = first(conn, LEASED, guard, place)? else {
+    let leased = if has(Bug::NoEpoch) { LEASED_BY_ANYBODY } else { LEASED };
+    let Some(delivery) = first(conn, leased, guard, place)? else {
+        late(conn, (id, lease), end)?;
         return Ok(Finish::LeaseLost);
     };
     if let Some(sent) = sent {
-        change(conn, SENT, params![delivery.seq, json_of(sent)?])?;
+        change(conn, SENT, params![delivery.seq, json_of(&sent.body)?])?;
     }
+    let (verdict, failure) = verdict(end);
+    let detail = failure.map(json_of).transpose()?;
+    let sha256 = sent.map(|sent| &sent.sha256);
+    change(conn, ATTEMPT_END, params![delivery.seq, millis(now), verdict, detail, sha256])?;
     match end {
-        DeliveryEnd::Delivered { response, adopted, references } => {
-            let verdict = if *adopted { "adopted" } else { "delivered" };
-            attempt_end(conn, &delivery, verdict, None, now)?;
+        DeliveryEnd::Delivered { response, references, .. } => {
             delivered(conn, &delivery, response, references, (&Value::Null, now))?;
         }
         DeliveryEnd::Retry { due_at, failure, alerts } => {
-            failed(conn, &delivery, failure, now)?;
             alert::raise(conn, &delivery.scope, alerts)?;
             let (doubt, reason) = (doubt(failure, now), json_of(failure.problem())?);
             change(conn, RETRY, params![delivery.seq, millis(*due_at), doubt, reason, millis(now)])?;
         }
+        DeliveryEnd::Postponed { postponement, due_at, failure, alerts } => {
+            alert::raise(conn, &delivery.scope, alerts)?;
+            postponed(conn, &delivery, (*postponement, *due_at), failure, now)?;
+        }
         DeliveryEnd::InDoubt { failure, alerts } => {
-            failed(conn, &delivery, failure, now)?;
             alert::raise(conn, &delivery.scope, alerts)?;
             stop(conn, &delivery, DeliveryState::InDoubt, failure, now)?;
         }
         DeliveryEnd::Dead { failure, alerts } => {
-            failed(conn, &delivery, failure, now)?;
             alert::raise(conn, &delivery.scope, alerts)?;
             stop(conn, &delivery, DeliveryState::Dead, failure, now)?;
         }
     }
     portolan_proof::pass(portolan_proof::Point::ResultInserted);
     Ok(Finish::Done)
+}
+
+/// What a former owner reports changes no state. A response it has is worth keeping: the delivery is in doubt about
+/// just that.
+fn late(conn: &Connection, (id, lease): (&DeliveryId, &Lease), end: &DeliveryEnd) -> Result<(), StoreError> {
+    let (verdict, failure) = verdict(end);
+    let detail = match end {
+        DeliveryEnd::Delivered { response, .. } => response.clone(),
+        DeliveryEnd::Retry { .. }
+        | DeliveryEnd::Postponed { .. }
+        | DeliveryEnd::InDoubt { .. }
+        | DeliveryEnd::Dead { .. } => json!(failure),
+    };
+    let report = json!({ "verdict": verdict, "detail": detail }).to_string();
+    let known = change(conn, LATE, params![id.as_str(), integer(lease.epoch), report, lease.owner])?;
+    if known > 0 && matches!(end, DeliveryEnd::Delivered { .. }) {
+        change(conn, LATE_RESPONSE, params![id.as_str(), json(&detail)])?;
+    }
+    Ok(())
+}
+
+fn postponed(
+    conn: &Connection,
+    delivery: &Place,
+    (postponement, due_at): (Postponement, Timestamp),
+    failure: &CallFailure,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let problem = failure.problem();
+    if postponement == Postponement::Refused {
+        let why = format!("{}: {}", problem.code, problem.message);
+        let pause = Decision { by: PAUSED_BY_HOST.to_owned(), why, at: now };
+        connection::pause(conn, &delivery.connection, &pause)?;
+    }
+    let absent_at = (postponement == Postponement::Absent).then(|| millis(now));
+    let reason = json_of(problem)?;
+    change(conn, POSTPONE, params![delivery.seq, millis(due_at), reason, millis(now), absent_at])?;
+    Ok(())
 }
 
 /// The document is there: what waits for it goes on, and the run ends if this was its last.
@@ -136,34 +206,24 @@ fn doubt(failure: &CallFailure, now: Timestamp) -> Option<i64> {
     matches!(failure, CallFailure::Ambiguous { .. }).then(|| millis(now))
 }
 
-fn verdict(failure: &CallFailure) -> &'static str {
-    match failure {
+/// As it is written beside the attempt, and the failure where there is one.
+fn verdict(end: &DeliveryEnd) -> (&'static str, Option<&CallFailure>) {
+    let failure = match end {
+        DeliveryEnd::Delivered { adopted: true, .. } => return ("adopted", None),
+        DeliveryEnd::Delivered { adopted: false, .. } => return ("delivered", None),
+        DeliveryEnd::Retry { failure, .. }
+        | DeliveryEnd::Postponed { failure, .. }
+        | DeliveryEnd::InDoubt { failure, .. }
+        | DeliveryEnd::Dead { failure, .. } => failure,
+    };
+    let verdict = match failure {
         CallFailure::Permanent { problem } if problem.code == UNBOUND => UNBOUND,
         CallFailure::Permanent { .. } => "permanent",
         CallFailure::Retryable { .. } => "retryable",
         CallFailure::Ambiguous { .. } => "ambiguous",
         CallFailure::Unauthorized { .. } => "unauthorized",
-    }
-}
-
-fn failed(
-    conn: &Connection,
-    delivery: &Place,
-    failure: &CallFailure,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    attempt_end(conn, delivery, verdict(failure), Some(json_of(failure)?), now)
-}
-
-fn attempt_end(
-    conn: &Connection,
-    delivery: &Place,
-    verdict: &str,
-    detail: Option<String>,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    change(conn, ATTEMPT_END, params![delivery.seq, millis(now), verdict, detail])?;
-    Ok(())
+    };
+    (verdict, Some(failure))
 }
 
 /// A person must decide.

@@ -2,6 +2,7 @@
 
 use portolan_domain::{RunId, Scope, contract::Reference, state::RunState};
 use rusqlite::{Connection, params};
+use serde_json::Value;
 
 use super::{
     finish::{Place, place, resolve},
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::{
     StoreError,
-    run::Decision,
+    run::{Decided, Decision},
     sqlite::{
         decision, delivery, reference,
         row::{change, first, json, millis},
@@ -44,17 +45,21 @@ pub(super) fn approve(
     scope: &Scope,
     id: &RunId,
     decision: &Decision,
-) -> Result<(), StoreError> {
+) -> Result<Decided, StoreError> {
     let run = in_state(conn, scope, id, (RunState::Held, "the run is not held"))?;
+    let decided = decision::keep_or_propose(conn, scope, id.as_str(), ("approve", &Value::Null), decision)?;
+    if decided == Decided::Proposed {
+        return Ok(decided);
+    }
     let sql = "SELECT held_references FROM run_records WHERE run_seq = ?1";
     let references: Vec<Reference> =
         first(conn, sql, [run.seq], |c| c.json_or_default())?.unwrap_or_default();
     reference::remember(conn, scope, run.event_seq, &references)?;
-    decision::keep(conn, scope, id.as_str(), "approve", decision)?;
     let state =
         if delivery::plan::is_empty(conn, run.seq)? { RunState::Delivered } else { RunState::Planned };
     resolve(conn, &run, state, &decision::reason("approved", decision), decision.at)?;
-    delivery::plan::release(conn, run.seq, decision.at)
+    delivery::plan::release(conn, run.seq, decision.at)?;
+    Ok(decided)
 }
 
 pub(super) fn refuse(

@@ -1,0 +1,260 @@
+//! Systems that are down or refuse us, and the desk where people put things right.
+
+use std::time::Duration;
+
+use portolan::stage::{Client, Refused, System};
+use portolan_tests::{World, told_of, until};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const SANDBOX: &str = "/api/v1/environments/sandbox";
+
+/// The connection to the ERP.
+async fn erp(world: &World) -> Value {
+    world.tenant.get(&path_of_erp(world, "")).await.unwrap()
+}
+
+fn path_of_erp(world: &World, action: &str) -> String {
+    format!("/connections/{}{action}", world.tenant.connections["erp"].as_str().unwrap())
+}
+
+async fn deliveries(world: &World, state: &str) -> Vec<Value> {
+    let listed = world.tenant.get(&format!("/deliveries?state={state}&limit=500")).await.unwrap();
+    listed["items"].as_array().unwrap().clone()
+}
+
+/// Attempts that were begun, over all deliveries that are not final.
+async fn attempts(world: &World) -> u64 {
+    let mut attempts = 0;
+    for state in ["pending", "leased", "in-doubt", "dead"] {
+        attempts +=
+            deliveries(world, state).await.iter().map(|row| row["attempts"].as_u64().unwrap()).sum::<u64>();
+    }
+    attempts
+}
+
+async fn has_alert(world: &World, code: &str) -> bool {
+    world.tenant.get("/alerts").await.unwrap().to_string().contains(code)
+}
+
+/// Another administrator's key.
+async fn second_key(world: &World) -> Client {
+    let keys = format!("/api/v1/tenants/{}/keys", world.tenant.id);
+    let body = json!({ "name": "second", "role": "tenant-admin" });
+    let made = world.host.operator.post(&keys, &body).await.unwrap();
+    world.host.operator.with_key(made["secret"].as_str().unwrap())
+}
+
+async fn status(client: &Client, path: &str, body: &Value) -> u16 {
+    match client.send(Method::POST, &format!("{SANDBOX}{path}"), Some(body)).await {
+        Ok(_) => 200,
+        Err(error) => error.downcast_ref::<Refused>().expect("an answer").status.as_u16(),
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_met_by_probes_and_uses_up_no_attempt() {
+    // One attempt more than none: a single counted failure would make a dead letter.
+    let settings = [("PORTOLAN_PIPELINE__DELIVERY_ATTEMPTS_MAX", "2")];
+    let mut world = World::with(System::SagePro, None, &settings).await;
+    let story = world.story("outage").await;
+    // The first is delivered, so that the facts that the others need are not what fails.
+    let first = world.accept(&story[0]).await;
+    assert_eq!(world.end_of(&first).await["standing"], "delivered");
+    let pause = path_of_erp(&world, "/pause");
+    world.tenant.post(&pause, &json!({ "why": "so that all are planned first" })).await.unwrap();
+    let mut events = Vec::new();
+    for told in &story[1..] {
+        events.push(world.accept(told).await);
+    }
+    until("every plan", async || (deliveries(&world, "pending").await.len() >= events.len()).then_some(()))
+        .await;
+    assert_eq!(attempts(&world).await, 0, "nothing is sent through a paused connection");
+    world.erp.kill().await.unwrap();
+    world.tenant.post(&path_of_erp(&world, "/resume"), &json!({ "why": "go" })).await.unwrap();
+
+    until("the breaker", async || (erp(&world).await["breaker"] != "closed").then_some(())).await;
+    assert!(has_alert(&world, "connection-down").await);
+    let (before, began) = (attempts(&world).await, std::time::Instant::now());
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let probes = attempts(&world).await - before;
+    let seconds = began.elapsed().as_secs() + 1;
+    assert!(probes <= seconds, "{probes} probes in {seconds} seconds");
+    assert!(deliveries(&world, "dead").await.is_empty(), "an outage is nobody's fault");
+
+    world.erp.start_again().await.unwrap();
+    for event in &events {
+        let story = world.end_of(event).await;
+        assert_eq!(story["standing"], "delivered", "{}", told_of(&story));
+    }
+    world.assert_posted_once(story.len()).await;
+    assert_eq!(erp(&world).await["breaker"], "closed");
+    until("the alert's end", async || (!has_alert(&world, "connection-down").await).then_some(())).await;
+}
+
+#[tokio::test]
+async fn refused_credentials_pause_the_connection_with_one_alert() {
+    let mut world = World::of(System::SagePro).await;
+    let story = world.story("refused").await;
+    let fault = json!({ "operation": "POST /Invoice", "fault": "unauthorized", "times": 1_000 });
+    world.erp.fault(&fault).await.unwrap();
+    let mut events = Vec::new();
+    for told in &story {
+        events.push(world.accept(told).await);
+    }
+    until("the pause", async || (!erp(&world).await["paused"].is_null()).then_some(())).await;
+    assert_eq!(erp(&world).await["paused"]["by"], "host");
+    until("what was under way", async || deliveries(&world, "leased").await.is_empty().then_some(())).await;
+    let begun = attempts(&world).await;
+    world.host.kill().await.unwrap();
+    world.host.start_again().await.unwrap();
+    until("every plan", async || {
+        let runs = world.tenant.get("/runs?state=planned&limit=500").await.ok()?;
+        (runs["items"].as_array()?.len() == events.len()).then_some(())
+    })
+    .await;
+    assert_eq!(attempts(&world).await, begun, "a pause survives the host");
+    let alerts = world.tenant.get("/alerts").await.unwrap();
+    let refused = alerts["items"].as_array().unwrap().iter();
+    let refused: Vec<_> = refused.filter(|alert| alert["code"] == "credentials-refused").collect();
+    assert_eq!(refused.len(), 1, "{alerts}");
+    assert_eq!(refused[0]["severity"], "critical");
+
+    // The secrets are changed, and the system takes them.
+    let waiting = world.erp.faults().await.unwrap();
+    assert!(!waiting["waiting"].as_array().unwrap().is_empty());
+    world.erp.clear_faults().await.unwrap();
+    world
+        .tenant
+        .post(&path_of_erp(&world, "/resume"), &json!({ "why": "the key was renewed" }))
+        .await
+        .unwrap();
+    for event in &events {
+        let story = world.end_of(event).await;
+        assert_eq!(story["standing"], "delivered", "{}", told_of(&story));
+    }
+    world.assert_posted_once(story.len()).await;
+    assert!(!has_alert(&world, "credentials-refused").await);
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_corrected_and_both_bodies_are_kept() {
+    let world = World::of(System::SagePro).await;
+    let told = world.story("corrected").await.remove(0);
+    let fault = json!({ "operation": "POST /Invoice", "fault": "business-error", "times": 1 });
+    world.erp.fault(&fault).await.unwrap();
+    let event = world.accept(&told).await;
+    assert_eq!(world.end_of(&event).await["standing"], "dead");
+    let dead = deliveries(&world, "dead").await.remove(0);
+    let path = format!("/deliveries/{}", dead["id"].as_str().unwrap());
+    let assign = json!({ "why": "she knows Sage", "to": "Anna" });
+    world.tenant.post(&format!("{path}/assign"), &assign).await.unwrap();
+    let found = world.tenant.get("/deliveries?state=dead&assignee=Anna").await.unwrap();
+    assert_eq!(found["items"][0]["id"], dead["id"]);
+    assert_eq!(
+        status(&world.tenant.client, &format!("{path}/correct"), &json!({ "why": "x", "body": [] })).await,
+        422
+    );
+
+    let mut body = dead["body"].clone();
+    body["Reference"] = json!("corrected by hand");
+    let correction = json!({ "why": "a better reference", "body": body });
+    world.tenant.post(&format!("{path}/correct"), &correction).await.unwrap();
+    until("the delivery's end", async || {
+        let row = world.tenant.get(&path).await.ok()?;
+        (row["state"] != "pending" && row["state"] != "leased").then_some(())
+    })
+    .await;
+    let row = world.tenant.get(&path).await.unwrap();
+    assert_eq!((&row["planned_body"], &row["call_id"]), (&dead["body"], &dead["call_id"]));
+    assert_eq!(row["body"]["Reference"], "corrected by hand");
+    let attempts = row["attempts"].as_array().unwrap();
+    assert_ne!(attempts[0]["sent_sha256"], attempts[1]["sent_sha256"]);
+    let actions: Vec<_> = row["decisions"].as_array().unwrap().iter().map(|d| d["action"].clone()).collect();
+    assert_eq!(actions, ["assign", "correct"]);
+}
+
+#[tokio::test]
+async fn dead_letters_are_redriven_by_filter() {
+    let world = World::of(System::SagePro).await;
+    let story = world.story("many").await;
+    let fault = json!({ "operation": "POST /Invoice", "fault": "business-error", "times": story.len() });
+    world.erp.fault(&fault).await.unwrap();
+    let mut events = Vec::new();
+    for told in &story {
+        events.push(world.accept(told).await);
+    }
+    for event in &events {
+        assert_eq!(world.end_of(event).await["standing"], "dead");
+    }
+    let none = json!({ "why": "mended", "code": "no-such-problem" });
+    let redrive = async |body: &Value| world.tenant.post("/deliveries/redrive", body).await.unwrap();
+    assert_eq!(redrive(&none).await["redriven"], 0);
+    let mut redriven = 0;
+    let mut request = json!({ "why": "mended", "limit": 3, "connection": world.tenant.connections["erp"] });
+    loop {
+        let answer = redrive(&request).await;
+        redriven += answer["redriven"].as_u64().unwrap();
+        if answer["more"] == false {
+            break;
+        }
+        request["until"] = answer["until"].clone();
+    }
+    assert_eq!(redriven, story.len() as u64);
+    for event in &events {
+        assert_eq!(world.end_of(event).await["standing"], "delivered");
+    }
+    world.assert_posted_once(story.len()).await;
+}
+
+#[tokio::test]
+async fn four_eyes_take_two_keys() {
+    let world = World::of(System::SagePro).await;
+    let (anna, ben) = (&world.tenant.client, second_key(&world).await);
+    let settings = format!("{SANDBOX}/settings");
+    anna.put(&settings, &json!({ "why": "auditors", "four_eyes": true })).await.unwrap();
+    assert_eq!(anna.get(&settings).await.unwrap()["four_eyes"], true);
+    let told = world.story("eyes").await.remove(0);
+    let fault = json!({ "operation": "POST /Invoice", "fault": "business-error", "times": 1 });
+    world.erp.fault(&fault).await.unwrap();
+    let event = world.accept(&told).await;
+    assert_eq!(world.end_of(&event).await["standing"], "dead");
+    let dead = deliveries(&world, "dead").await.remove(0);
+    let adopt = format!("/deliveries/{}/adopt", dead["id"].as_str().unwrap());
+    let body = json!({ "why": "I saw it", "response": { "InvNo": "4711" } });
+    let proposed = world.tenant.post(&adopt, &body).await.unwrap();
+    assert_eq!(proposed["state"], "proposed");
+    assert_eq!(status(anna, &adopt, &body).await, 409, "the same key confirms nothing");
+    assert_eq!(deliveries(&world, "dead").await.len(), 1);
+    let listed = world.tenant.get("/proposals").await.unwrap();
+    assert_eq!(listed["items"][0]["content"], body["response"]);
+    assert_eq!(status(&ben, &adopt, &body).await, 200);
+    assert_eq!(world.end_of(&event).await["standing"], "delivered");
+    let row = world.tenant.get(&format!("/deliveries/{}", dead["id"].as_str().unwrap())).await.unwrap();
+    let decision = &row["decisions"][0];
+    assert_ne!(decision["decided"]["by"], decision["proposed"]["by"]);
+}
+
+#[tokio::test]
+async fn a_document_that_shows_late_is_adopted_by_the_second_question() {
+    let world = World::of(System::SapEcc).await;
+    let told = world.story("late").await.remove(0);
+    world
+        .tenant
+        .post(&path_of_erp(&world, "/pause"), &json!({ "why": "until the facts are known" }))
+        .await
+        .unwrap();
+    let event = world.accept(&told).await;
+    until("the plan", async || (!deliveries(&world, "pending").await.is_empty()).then_some(())).await;
+    // The answer is lost, and the first question meets a copy that does not have the order yet.
+    let write = json!({ "operation": "Z_STRIPE_ORDER_CREATE", "fault": "commit-then-cut", "times": 1 });
+    world.erp.fault(&write).await.unwrap();
+    let copy = json!({ "operation": "RFC_READ_TABLE", "fault": "check-stale", "times": 1, "ms": 60_000 });
+    world.erp.fault(&copy).await.unwrap();
+    world.tenant.post(&path_of_erp(&world, "/resume"), &json!({ "why": "go" })).await.unwrap();
+    let story = world.end_of(&event).await;
+    assert_eq!(story["standing"], "delivered", "{}", told_of(&story));
+    world.assert_posted_once(1).await;
+    let waiting = world.erp.faults().await.unwrap();
+    assert_eq!(waiting["waiting"].as_array().map(Vec::len), Some(0), "every fault was met: {waiting}");
+}
