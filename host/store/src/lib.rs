@@ -27,6 +27,7 @@
 //! | S14 | Of deliveries through one connection that name the same economic fact (`once`), one at a time is leased. When one is delivered, every later claim of another brings its response; when one is in doubt, so is the next. |
 
 pub mod alert;
+pub mod audit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod connection;
@@ -37,8 +38,10 @@ pub mod lookup;
 pub mod mapping;
 pub mod module;
 pub mod poll;
+pub mod reconciliation;
 pub mod reference;
 pub mod run;
+pub mod sealed;
 pub mod source;
 pub mod sqlite;
 pub mod tenant;
@@ -48,6 +51,7 @@ use portolan_domain::Timestamp;
 /// Everything a host needs. `Arc<dyn Store>` is what is passed around.
 pub trait Store:
     alert::Alerts
+    + audit::Audits
     + connection::Connections
     + delivery::Deliveries
     + event::Events
@@ -56,8 +60,10 @@ pub trait Store:
     + mapping::Mappings
     + module::Modules
     + poll::Polls
+    + reconciliation::Reconciliations
     + reference::References
     + run::Runs
+    + sealed::SealedRecords
     + source::Sources
     + tenant::Tenants
     + Upkeep

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use portolan_domain::{DeliveryId, RunId, Scope, Timestamp, state::DeliveryState};
 use rusqlite::{Connection, params};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     SqliteStore,
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     ClaimRequest, Finish, Lease, Page, StoreError,
+    audit::Change,
     delivery::{Attempt, Deliveries, Delivery, DeliveryClaim, DeliveryEnd, DeliveryFilter},
     run::Decision,
 };
@@ -135,7 +136,11 @@ impl Deliveries for SqliteStore {
         decision: Decision,
     ) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| decide::redrive(tx.conn, &scope, &id, &decision)).await
+        self.audited(
+            Change::of(&scope, "delivery.redrive", id.as_str()).with(json!({ "why": decision.why })),
+            move |tx| decide::redrive(tx.conn, &scope, &id, &decision),
+        )
+        .await
     }
 
     async fn delivery_adopt(
@@ -146,7 +151,11 @@ impl Deliveries for SqliteStore {
         decision: Decision,
     ) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| decide::adopt(tx.conn, (&scope, &id), &response, &decision)).await
+        self.audited(
+            Change::of(&scope, "delivery.adopt", id.as_str()).with(json!({ "why": decision.why })),
+            move |tx| decide::adopt(tx.conn, (&scope, &id), &response, &decision),
+        )
+        .await
     }
 
     async fn delivery_cancel(
@@ -156,7 +165,11 @@ impl Deliveries for SqliteStore {
         decision: Decision,
     ) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| decide::cancel(tx.conn, &scope, &id, &decision)).await
+        self.audited(
+            Change::of(&scope, "delivery.cancel", id.as_str()).with(json!({ "why": decision.why })),
+            move |tx| decide::cancel(tx.conn, &scope, &id, &decision),
+        )
+        .await
     }
 
     async fn delivery_get(&self, scope: &Scope, id: &DeliveryId) -> Result<Delivery, StoreError> {
