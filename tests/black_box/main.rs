@@ -16,6 +16,7 @@ mod hooks;
 mod modules;
 mod notify;
 mod poison;
+mod restore;
 mod senders;
 mod stripe_account;
 mod tenants;

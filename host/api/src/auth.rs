@@ -1,19 +1,25 @@
 //! Who is asking, and what they may do. A permission is a handler's argument: [`AsOperator`],
 //! [`OfTenant`] (a role in a tenant) or [`InScope`] (a role in one of its environments).
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, time::Duration};
 
 use axum::{
     extract::{FromRequestParts, RawPathParams},
     http::{StatusCode, header, request::Parts},
 };
 use portolan_domain::{Environment, KeyId, Scope, TenantId, Timestamp};
-use portolan_store::key::{Key, Role};
+use portolan_store::{
+    audit::Actor,
+    key::{Key, Role},
+};
 use sha2::{Digest, Sha256};
 
 use crate::{Api, problem::Problem};
 
 const PREFIX: &str = "ptk_";
+
+/// That a key was used is stored at most so often.
+const USED_EVERY: Duration = Duration::from_secs(60);
 
 /// The secret of a key: shown once, never stored.
 pub struct KeySecret(String);
@@ -49,12 +55,20 @@ pub fn new_key(
         secret_sha256: Sha256::digest(&secret).into(),
         created_at: now,
         expires_at: None,
+        last_used_at: None,
     };
     Ok((key, KeySecret(secret)))
 }
 
 /// May run the host.
 pub(crate) struct AsOperator;
+
+/// Has a key, whatever its role.
+pub(crate) struct AsHolder(pub(crate) Key);
+
+/// May look at an audit log: an operator at the host's, a tenant's admin at the tenant's (those of a key that is bound
+/// to an environment: at what concerns that).
+pub(crate) struct AsAuditor(pub(crate) Key);
 
 /// May do what role `R` may, in this tenant.
 pub(crate) struct OfTenant<R> {
@@ -114,10 +128,16 @@ async fn key(parts: &Parts, api: &Api) -> Result<Key, Problem> {
     }
     // The secret has 256 random bits: finding it by its hash tells nothing through time.
     let key = api.shared.store.key_find(Sha256::digest(secret).into()).await?.ok_or_else(refuse)?;
-    match key.expires_at {
-        Some(end) if end <= api.shared.clock.now() => Err(refuse()),
-        _ => Ok(key),
+    let now = api.shared.clock.now();
+    if key.expires_at.is_some_and(|end| end <= now) {
+        return Err(refuse());
     }
+    let used = key.last_used_at.is_none_or(|last| now.since(last) >= USED_EVERY);
+    if used && let Err(error) = api.shared.store.key_used(&key.id, now).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "that a key was used cannot be stored");
+    }
+    portolan_store::audit::acts(Actor { by: key.id.to_string(), role: key.role.as_str().to_owned() });
+    Ok(key)
 }
 
 fn tenant_with_role<R: AtLeast>(key: &Key) -> Result<TenantId, Problem> {
@@ -136,6 +156,26 @@ impl FromRequestParts<Api> for AsOperator {
             return Ok(Self);
         }
         Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Only an operator's key allows that."))
+    }
+}
+
+impl FromRequestParts<Api> for AsHolder {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        Ok(Self(key(parts, api).await?))
+    }
+}
+
+impl FromRequestParts<Api> for AsAuditor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let key = key(parts, api).await?;
+        if key.role != Role::Operator {
+            tenant_with_role::<Admin>(&key)?;
+        }
+        Ok(Self(key))
     }
 }
 

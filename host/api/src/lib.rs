@@ -9,7 +9,9 @@
 //! This crate must not know SQL, wasmtime or how events are carried out: it asks store, sandbox and pipeline.
 
 mod alerts;
+mod audit;
 mod auth;
+mod backups;
 mod body;
 mod connections;
 mod deliveries;
@@ -29,15 +31,16 @@ mod runs;
 pub mod server;
 mod sources;
 mod tenants;
+mod vault;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use axum::{
     Router,
     routing::{get, post},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use portolan_pipeline::{Shared, intake::Intake, vault::Vault};
+use portolan_pipeline::{Shared, intake::Intake, rotation::Rotation, vault::Vault};
 use portolan_sandbox::Sandbox;
 
 pub use auth::{KeySecret, new_key};
@@ -53,6 +56,8 @@ pub struct ApiSettings {
     pub module_bytes_max: usize,
     /// How long a body may take to arrive, in milliseconds.
     pub body_ms_max: u64,
+    /// Where a backup is kept while it is sent.
+    pub backup_dir: PathBuf,
 }
 
 impl Default for ApiSettings {
@@ -62,6 +67,7 @@ impl Default for ApiSettings {
             json_bytes_max: 4 << 20,
             module_bytes_max: 32 << 20,
             body_ms_max: 10_000,
+            backup_dir: PathBuf::from("."),
         }
     }
 }
@@ -73,6 +79,7 @@ pub struct Api {
     intake: Arc<Intake>,
     sandbox: Sandbox,
     vault: Arc<Vault>,
+    rotation: Option<Arc<Rotation>>,
     metrics: PrometheusHandle,
     settings: Arc<ApiSettings>,
 }
@@ -88,7 +95,14 @@ impl Api {
         settings: ApiSettings,
     ) -> Self {
         let intake = Arc::new(Intake::new(shared.clone()));
-        Self { shared, intake, sandbox, vault, metrics, settings: Arc::new(settings) }
+        Self { shared, intake, sandbox, vault, rotation: None, metrics, settings: Arc::new(settings) }
+    }
+
+    /// With master keys that can be changed.
+    #[must_use]
+    pub fn with_rotation(mut self, rotation: Arc<Rotation>) -> Self {
+        self.rotation = Some(rotation);
+        self
     }
 
     /// All routes.
@@ -129,12 +143,20 @@ impl Api {
             .route("/settings", get(desk::get_settings).put(desk::put_settings))
             .route("/proposals", get(desk::list_proposals))
             .route("/references", get(events::find_references))
+            .route("/reconciliation", get(backups::get_reconciliation))
+            .route("/reconciliation/end", post(backups::end_reconciliation))
             .route("/alerts", get(alerts::list_alerts))
             .route("/alerts/{id}/resolve", post(alerts::resolve_alert));
         let v1 = Router::new()
             .route("/tenants", get(tenants::list_tenants).post(tenants::create_tenant))
             .route("/tenants/{tenant}/keys", get(keys::list_keys).post(keys::create_key))
             .route("/tenants/{tenant}/keys/{id}", axum::routing::delete(keys::delete_key))
+            .route("/key/rotate", post(keys::rotate_key))
+            .route("/audit", get(audit::list_audit))
+            .route("/audit/verify", get(audit::verify_audit))
+            .route("/backup", post(backups::take_backup))
+            .route("/reconciliations", get(backups::list_reconciliations))
+            .route("/vault/rotate", post(vault::rotate_master_key))
             .route("/connectors", get(connections::list_connectors))
             .route("/modules", get(modules::list_modules).post(modules::upload_module))
             .route("/modules/{digest}", get(modules::get_module))

@@ -80,7 +80,8 @@ impl IntoResponse for Problem {
 pub(crate) async fn with_request_id(request: Request, next: Next) -> Response {
     let id = format!("req_{}", ulid::Ulid::new());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = next.run(request).await;
+    // Whatever this request changes, the audit log tells who made it.
+    let mut response = portolan_store::audit::in_request(next.run(request)).await;
     if response.status().is_client_error() || response.status().is_server_error() {
         tracing::info!(request.id = id, request.method = %method, request.path = path,
             response.status = response.status().as_u16(), "request refused");

@@ -122,5 +122,5 @@ impl Connections {
 /// The owner under which a connection's secrets are sealed.
 #[must_use]
 pub fn sealed_for(row: &ConnectionRow) -> String {
-    format!("{}/connection/{}", row.scope, row.id)
+    portolan_store::sealed::owner_of_connection(&row.scope, &row.id)
 }

@@ -10,6 +10,7 @@
 //!   through a connector, and stores how it ended.
 //! * [`gates`]: how many deliveries may be claimed for a connection now: breaker, rate, retry budget.
 //! * [`poller`]: asks sources that do not tell, or forget to, for what changed.
+//! * [`reconcile`]: after a restore, asks sources for what was forgotten.
 //! * [`Pipeline`]: what these share, and their start and end.
 //!
 //! Start, retry, approval, redrive and the morning after a crash all take this same path: the loops look
@@ -34,7 +35,9 @@ pub mod mapper;
 mod nudge;
 pub mod plans;
 pub mod poller;
+pub mod reconcile;
 pub mod rooms;
+pub mod rotation;
 pub mod routes;
 pub mod senders;
 pub mod vault;
@@ -216,6 +219,7 @@ impl Pipeline {
         let mut loops = JoinSet::new();
         loops.spawn(mapper::Mapper::new(shared.clone(), engine, guilty).work(stopped.clone()));
         loops.spawn(poller::Poller::new(shared.clone()).work(stopped.clone()));
+        loops.spawn(reconcile::reconcile(shared.clone(), stopped.clone()));
         loops.spawn(deliverer::Deliverer::new(shared).work(stopped));
         Ok(Self { stop, loops })
     }

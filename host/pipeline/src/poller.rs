@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::{
     Nudge, Shared,
     intake::Intake,
+    reconcile,
     routes::{PollSettings, Route},
     senders::{EventHead, Sender},
     work::{self, Work},
@@ -100,9 +101,16 @@ impl Poller {
         work::work(self, stopped).await;
     }
 
-    /// Asks from the cursor on, which moves with every answer that is stored.
-    async fn ask(&self, claim: &PollClaim, route: &Route, cursor: &mut Value) -> Result<(), Trouble> {
-        let Some(poll) = &route.settings.poll else { return Ok(()) };
+    /// Asks from the cursor on, which moves with every answer that is stored. Says whether it came to the end.
+    async fn ask(&self, claim: &PollClaim, route: &Route, cursor: &mut Value) -> Result<bool, Trouble> {
+        let poll = match &route.settings.poll {
+            Some(poll) => poll.clone(),
+            // Asked only because its environment reconciles.
+            None => match reconcile::sweep_of(&self.shared, route).await? {
+                Some(sweep) => sweep,
+                None => return Ok(true),
+            },
+        };
         let scope = &route.source.scope;
         let opened = self.shared.connections.open(scope, &poll.connection).await.map_err(|error| {
             Trouble::Call(CallFailure::retryable("connection-unusable", error.to_string()))
@@ -114,9 +122,9 @@ impl Poller {
                 timeout: opened.connection.timeout(),
                 now_seconds: self.shared.clock.now().as_seconds(),
             };
-            let parameters = parameters(route, poll, cursor);
+            let parameters = parameters(route, &poll, cursor);
             let found = opened.connection.read(&poll.operation, &parameters, &context).await;
-            let Found::Yes(answer) = found.map_err(Trouble::Call)? else { return Ok(()) };
+            let Found::Yes(answer) = found.map_err(Trouble::Call)? else { return Ok(true) };
             let answer: PollAnswer = serde_json::from_value(answer).map_err(|error| {
                 Trouble::Call(CallFailure::permanent("unreadable-answer", error.to_string()))
             })?;
@@ -125,10 +133,10 @@ impl Poller {
             }
             *cursor = answer.cursor;
             if !answer.more {
-                return Ok(());
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     async fn take(&self, route: &Route, item: Item) -> Result<(), Trouble> {
@@ -173,11 +181,15 @@ impl Poller {
         }
     }
 
-    fn end(&self, claim: &PollClaim, cursor: Value, trouble: Option<&Trouble>) -> PollEnd {
-        let Some(trouble) = trouble else {
-            return PollEnd { cursor, due_at: None, failure: None, alerts: Vec::new() };
-        };
+    fn end(&self, claim: &PollClaim, cursor: Value, asked: Result<bool, &Trouble>) -> PollEnd {
         let at = self.shared.clock.now();
+        let trouble = match asked {
+            Ok(to_the_end) => {
+                let due_at = (!to_the_end).then_some(at);
+                return PollEnd { cursor, due_at, failure: None, alerts: Vec::new() };
+            }
+            Err(trouble) => trouble,
+        };
         let failures = claim.failures.saturating_add(1);
         let policy =
             portolan_domain::retry::RetryPolicy { attempts_max: u32::MAX, ..self.shared.settings.run_retry };
@@ -253,11 +265,11 @@ impl Work for Poller {
         // Without a route there is nobody to tell; the lease ends by itself, and the next look tries again.
         let Some(route) = route_of(&self.shared, &claim.source).await else { return };
         let mut cursor = claim.cursor.clone();
-        let trouble = self.ask(&claim, &route, &mut cursor).await.err();
-        if let Some(trouble) = &trouble {
+        let asked = self.ask(&claim, &route, &mut cursor).await;
+        if let Err(trouble) = &asked {
             tracing::warn!(source.id = %claim.source, reason = %trouble.reason(), "a source could not be asked to the end");
         }
-        let end = self.end(&claim, cursor, trouble.as_ref());
+        let end = self.end(&claim, cursor, asked.as_ref().copied());
         let now = self.shared.clock.now();
         let finish = || self.shared.store.poll_finish(&claim, &route.source.scope, end.clone(), now);
         if let Err(error) = work::store_end(finish).await {

@@ -207,5 +207,5 @@ impl Routes {
 /// The owner under which a source's secrets are sealed.
 #[must_use]
 pub fn sealed_for(source: &Source) -> String {
-    format!("{}/source/{}", source.scope, source.id)
+    portolan_store::sealed::owner_of_source(&source.scope, &source.id)
 }

@@ -4,8 +4,14 @@
 
 #![allow(clippy::print_stdout, reason = "printing is what a command does")]
 
+mod access;
+mod audit;
+mod backup;
 mod compile;
 mod demo;
+mod harden;
+mod key;
+mod secrets;
 mod serve;
 mod settings;
 mod source;
@@ -33,6 +39,25 @@ enum Command {
     Simulate(portolan_simulators::SimulateArgs),
     /// Shows the whole way on this machine: host, stand-ins, three tenants, more than 30 charges.
     Demo(demo::DemoArgs),
+    /// Writes a consistent copy of a running host's database to a file. Secrets in it are sealed; the master key is not in it.
+    Backup(backup::BackupArgs),
+    /// Puts a backup into an empty data folder. The host that then serves it asks about everything before it sends.
+    Restore(backup::RestoreArgs),
+    /// What follows a restore.
+    Reconciliation {
+        #[command(subcommand)]
+        command: backup::ReconciliationCommand,
+    },
+    /// The audit log.
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
+    },
+    /// Keys of a running host.
+    Key {
+        #[command(subcommand)]
+        command: key::KeyCommand,
+    },
     /// Sources of a running host.
     Source {
         #[command(subcommand)]
@@ -63,6 +88,11 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::main(args),
         Command::Simulate(args) => simulate(args),
         Command::Demo(args) => return demo::main(args),
+        Command::Backup(args) => backup::backup(args),
+        Command::Restore(args) => backup::restore(args),
+        Command::Reconciliation { command } => backup::reconciliation(command),
+        Command::Audit { command } => audit::main(command),
+        Command::Key { command } => key::main(command),
         Command::Source { command } => source::main(command),
         Command::Config { command } => config(command),
     };

@@ -2,7 +2,7 @@
 
 use std::{
     io::{IsTerminal, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -12,15 +12,21 @@ use clap::Args;
 use portolan_api::{Api, ApiSettings, server::ServerSettings};
 use portolan_connectors::{Outbound, OutboundPolicy};
 use portolan_domain::{Clock, Secret, SystemClock, retry::RetryPolicy};
-use portolan_pipeline::{Pipeline, PipelineSettings, Shared, Witness, engine::SandboxEngine, vault::Vault};
+use portolan_pipeline::{
+    Pipeline, PipelineSettings, Shared, Witness,
+    engine::SandboxEngine,
+    rotation::{MasterKeys, Rotation},
+};
 use portolan_sandbox::{CompilerCommand, RunLimits, Sandbox, SandboxSettings};
 use portolan_store::{Store, key::Role, sqlite::SqliteStore};
-use sha2::{Digest, Sha256};
 use tokio::{net::TcpListener, sync::watch};
 use tracing_subscriber::EnvFilter;
-use zeroize::Zeroizing;
 
-use crate::settings::{LogFormat, Settings, SettingsArgs};
+use crate::{
+    audit::Checkpoints,
+    harden, secrets,
+    settings::{LogFormat, Settings, SettingsArgs},
+};
 
 /// `portolan serve`
 #[derive(Args)]
@@ -31,6 +37,9 @@ pub(crate) struct ServeArgs {
 
 pub(crate) fn main(args: ServeArgs) -> anyhow::Result<()> {
     let settings = args.settings.read()?;
+    if !settings.process.core_dumps {
+        harden::keep_memory_private()?;
+    }
     start_log(&settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(settings))
@@ -39,12 +48,15 @@ pub(crate) fn main(args: ServeArgs) -> anyhow::Result<()> {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     std::fs::create_dir_all(&settings.data_dir).with_context(|| settings.data_dir.display().to_string())?;
-    let master_key = master_key(&settings.data_dir.join("master.key"))?;
-    let vault = Arc::new(Vault::new(&master_key));
+    let keys = secrets::master_keys(&settings)?;
+    let vault = Arc::new(keys.vault());
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
     let store: Arc<dyn Store> = SqliteStore::open(&settings.data_dir.join("portolan.db"))?;
+    secrets::unlock_audit(&*store, &vault).await?;
+    let sandbox_settings = sandbox_settings(&settings, &keys)?;
+    let rotation = Arc::new(Rotation::start(keys, vault.clone(), store.clone()).await?);
     let operator_key = first_key(&*store, &*clock).await?;
-    let sandbox = Sandbox::new(sandbox_settings(&settings, &master_key)?)?;
+    let sandbox = Sandbox::new(sandbox_settings)?;
     let limits = RunLimits { memory_bytes_max: settings.sandbox.memory_bytes_max, ..RunLimits::default() };
     let witness = Witness::open(&settings.data_dir.join("executing")).context("executing")?;
     let engine = Arc::new(SandboxEngine::new(store.clone(), sandbox.clone(), limits, witness));
@@ -53,8 +65,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.listen).await.with_context(|| settings.listen.to_string())?;
     let address = listener.local_addr()?;
     let pipeline = Pipeline::start(shared.clone(), engine).await?;
-    let router = Api::new(shared, sandbox, vault, metrics, api_settings(&settings)).router();
     let (stop, stopped) = watch::channel(false);
+    let checkpoints = checkpoints(&settings, &shared).map(|kept| tokio::spawn(kept.keep(stopped.clone())));
+    let api = Api::new(shared, sandbox, vault, metrics, api_settings(&settings)).with_rotation(rotation);
+    let router = api.router();
     let server =
         tokio::spawn(portolan_api::server::serve(listener, router, server_settings(&settings), stopped));
     announce(&address.to_string(), operator_key.as_ref())?;
@@ -63,6 +77,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     stop.send_replace(true);
     server.await?;
     pipeline.shut_down(Duration::from_millis(settings.server.shutdown_ms_max)).await;
+    if let Some(checkpoints) = checkpoints {
+        checkpoints.await?;
+    }
     Ok(())
 }
 
@@ -98,36 +115,26 @@ async fn first_key(store: &dyn Store, clock: &dyn Clock) -> anyhow::Result<Optio
     Ok(Some(Secret::new(secret.expose())))
 }
 
-/// The key under which secrets are sealed. Made at the first start, readable by its owner alone. Whoever loses
-/// it must enter every secret again; keep a copy apart from the database's backups.
-fn master_key(path: &Path) -> anyhow::Result<Zeroizing<[u8; 32]>> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut key = Zeroizing::new([0u8; 32]);
-    match std::fs::read_to_string(path) {
-        Ok(text) => {
-            let text = Zeroizing::new(text);
-            let wrong = || format!("{} does not hold 64 hex digits", path.display());
-            hex::decode_to_slice(text.trim(), key.as_mut_slice()).with_context(wrong)?;
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            getrandom::fill(key.as_mut_slice())?;
-            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(hex::encode(key.as_slice()).as_bytes())?;
-            file.sync_all()?;
-        }
-        Err(error) => return Err(error).with_context(|| path.display().to_string()),
-    }
-    Ok(key)
+/// What keeps the ends of the audit log outside the database, if the operator wants it.
+fn checkpoints(settings: &Settings, shared: &Shared) -> Option<Checkpoints> {
+    let file = &settings.audit.checkpoint_file;
+    (!file.as_os_str().is_empty()).then(|| Checkpoints {
+        store: shared.store.clone(),
+        clock: shared.clock.clone(),
+        file: file.clone(),
+        every: Duration::from_secs(settings.audit.checkpoint_s.max(1)),
+    })
 }
 
-fn sandbox_settings(settings: &Settings, master_key: &[u8; 32]) -> anyhow::Result<SandboxSettings> {
+fn sandbox_settings(settings: &Settings, keys: &MasterKeys) -> anyhow::Result<SandboxSettings> {
     let program = std::env::current_exe().context("finding this program, which also compiles modules")?;
     let compiler = CompilerCommand { program, args: vec!["compile-module".into()] };
-    // A key of its own for each purpose, all from one secret that the operator keeps.
-    let cache_key =
-        Sha256::new().chain_update(b"portolan compiled modules").chain_update(master_key).finalize();
+    // A key of its own for each purpose, all from one secret that the operator keeps. When that one is changed, modules
+    // are compiled again at the next start.
+    let master_key = keys.keys().first().context("there is no master key")?;
+    let cache_key = master_key.derive("portolan compiled modules");
     let compiled_dir: PathBuf = settings.data_dir.join("compiled");
-    let mut sandbox = SandboxSettings::new(compiled_dir, Secret::new(hex::encode(cache_key)), compiler);
+    let mut sandbox = SandboxSettings::new(compiled_dir, cache_key, compiler);
     if settings.sandbox.guest_threads > 0 {
         sandbox.guest_threads = settings.sandbox.guest_threads;
     }
@@ -175,6 +182,7 @@ fn api_settings(settings: &Settings) -> ApiSettings {
     ApiSettings {
         hook_bytes_max: settings.server.hook_bytes_max,
         body_ms_max: settings.server.body_ms_max,
+        backup_dir: settings.data_dir.clone(),
         ..ApiSettings::default()
     }
 }

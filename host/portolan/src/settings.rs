@@ -27,6 +27,9 @@ pub(crate) struct Settings {
     pub(crate) outbound: Outbound,
     pub(crate) pipeline: Pipeline,
     pub(crate) sandbox: Sandbox,
+    pub(crate) vault: Vault,
+    pub(crate) audit: Audit,
+    pub(crate) process: Process,
     pub(crate) log: Log,
 }
 
@@ -101,6 +104,34 @@ pub(crate) struct Sandbox {
     pub(crate) memory_bytes_max: usize,
 }
 
+/// Where the master key is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Vault {
+    /// The file that holds it; made at the first start. Empty: `master.key` in the data folder. Not used when
+    /// `PORTOLAN_MASTER_KEY` is set: the key itself, 64 hex digits, and after a comma the one before it.
+    pub(crate) master_key_file: PathBuf,
+}
+
+/// The audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Audit {
+    /// A file outside the database to which the ends of the audit log are appended: another disk, or one that can only
+    /// be appended to. Empty: none, and then nobody can see that the whole database is an older copy.
+    pub(crate) checkpoint_file: PathBuf,
+    /// How often, in seconds.
+    pub(crate) checkpoint_s: u64,
+}
+
+/// The process itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Process {
+    /// Allows core dumps and debuggers. They see every secret that is open.
+    pub(crate) core_dumps: bool,
+}
+
 /// How to log, to stderr.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -128,6 +159,9 @@ impl Default for Settings {
             outbound: Outbound::default(),
             pipeline: Pipeline::default(),
             sandbox: Sandbox::default(),
+            vault: Vault::default(),
+            audit: Audit::default(),
+            process: Process::default(),
             log: Log::default(),
         }
     }
@@ -172,6 +206,12 @@ impl Default for Sandbox {
     }
 }
 
+impl Default for Audit {
+    fn default() -> Self {
+        Self { checkpoint_file: PathBuf::new(), checkpoint_s: 60 }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Text, filter: "info".to_owned() }
@@ -183,6 +223,15 @@ const PREFIX: &str = "PORTOLAN_";
 /// What tells the crash proof's host when to die is no setting; in a release nobody reads it.
 const PROOF_PREFIX: &str = "PORTOLAN_PROOF_";
 
+/// No settings: the master key itself, and what commands use that speak with a host.
+const APART: [&str; 4] = ["PORTOLAN_MASTER_KEY", "PORTOLAN_URL", "PORTOLAN_KEY", "PORTOLAN_ENVIRONMENT"];
+
+/// The master key, where the environment holds it.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub(crate) fn master_key_text() -> Option<zeroize::Zeroizing<String>> {
+    std::env::var(APART[0]).ok().map(zeroize::Zeroizing::new)
+}
+
 impl SettingsArgs {
     /// Reads the settings that are in force.
     pub(crate) fn read(&self) -> anyhow::Result<Settings> {
@@ -190,8 +239,10 @@ impl SettingsArgs {
             Some(path) => Some(std::fs::read_to_string(path).with_context(|| path.display().to_string())?),
             None => std::fs::read_to_string("portolan.toml").ok(),
         };
-        let environment =
-            std::env::vars().filter(|(name, _)| name.starts_with(PREFIX) && !name.starts_with(PROOF_PREFIX));
+        let set = |name: &String| {
+            name.starts_with(PREFIX) && !name.starts_with(PROOF_PREFIX) && !APART.contains(&name.as_str())
+        };
+        let environment = std::env::vars().filter(|(name, _)| set(name));
         combine(file.as_deref(), environment)
     }
 }

@@ -1,22 +1,9 @@
 //! `portolan source`: sources, through the API of a running host.
 
-use clap::{Args, Subcommand};
-use portolan::stage::Client;
+use clap::Subcommand;
 use serde_json::json;
 
-/// Which host, and who asks.
-#[derive(Args)]
-pub(crate) struct Access {
-    /// The host's address.
-    #[arg(long, env = "PORTOLAN_URL", default_value = "http://127.0.0.1:8080")]
-    host: String,
-    /// A key of a tenant admin.
-    #[arg(long, env = "PORTOLAN_KEY", hide_env_values = true)]
-    key: String,
-    /// The environment: sandbox, qa or production.
-    #[arg(long, env = "PORTOLAN_ENVIRONMENT")]
-    environment: String,
-}
+use crate::access::{Access, wait_for};
 
 #[derive(Subcommand)]
 pub(crate) enum SourceCommand {
@@ -36,20 +23,23 @@ pub(crate) enum SourceCommand {
         /// The API version in which Stripe writes events. Without it: the account's.
         #[arg(long)]
         api_version: Option<String>,
+        /// The environment: sandbox, qa or production.
+        #[arg(long, env = "PORTOLAN_ENVIRONMENT")]
+        environment: String,
         #[command(flatten)]
         access: Access,
     },
 }
 
 pub(crate) fn main(command: SourceCommand) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(command))
+    wait_for(run(command))
 }
 
 async fn run(command: SourceCommand) -> anyhow::Result<()> {
-    let SourceCommand::Register { source, connection, public_url, api_version, access } = command;
-    let client = Client::new(&access.host, Some(&access.key))?;
-    let path = format!("/api/v1/environments/{}/sources/{source}/register", access.environment);
+    let SourceCommand::Register { source, connection, public_url, api_version, environment, access } =
+        command;
+    let client = access.client()?;
+    let path = format!("/api/v1/environments/{environment}/sources/{source}/register");
     let url = format!("{}/hooks/{source}", public_url.trim_end_matches('/'));
     let body = json!({ "connection": connection, "url": url, "api_version": api_version });
     println!("{}", client.post(&path, &body).await?);

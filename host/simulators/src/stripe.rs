@@ -323,7 +323,11 @@ impl StandIn for Stripe {
         }
         if let Some(object) = entry.document.get("object") {
             let visible = entry.document.get("visible_at_ms").and_then(Value::as_u64).unwrap_or(entry.at_ms);
-            self.take(object, visible);
+            if object.get("object").and_then(Value::as_str) == Some("event") {
+                self.events.put(object);
+            } else {
+                self.take(object, visible);
+            }
         }
         self.remember(entry);
     }
@@ -374,7 +378,7 @@ impl StandIn for Stripe {
             let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
             let id = text("id").filter(|id| !id.is_empty()).ok_or("an object has no id")?;
             let kind = text("object").ok_or_else(|| format!("{id} has no object"))?;
-            if !RESOURCES.iter().any(|(_, known)| *known == kind) {
+            if kind != "event" && !RESOURCES.iter().any(|(_, known)| *known == kind) {
                 return Err(format!("{id}: {kind} is not an object that the simulator serves"));
             }
             // Not visible_at_ms of now: what is seeded was always there.

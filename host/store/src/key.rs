@@ -19,6 +19,19 @@ pub enum Role {
     TenantViewer,
 }
 
+impl Role {
+    /// As it is written everywhere: `tenant-admin`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::TenantAdmin => "tenant-admin",
+            Self::TenantDeveloper => "tenant-developer",
+            Self::TenantViewer => "tenant-viewer",
+        }
+    }
+}
+
 /// A stored key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
@@ -38,6 +51,8 @@ pub struct Key {
     pub created_at: Timestamp,
     /// Until when, if it ends.
     pub expires_at: Option<Timestamp>,
+    /// When it was used last, to the minute; none when it never was.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// Keys.
@@ -47,6 +62,11 @@ pub trait Keys: Send + Sync {
     async fn key_create(&self, key: Key) -> Result<(), StoreError>;
     /// The key with this secret, expired or not.
     async fn key_find(&self, secret_sha256: [u8; 32]) -> Result<Option<Key>, StoreError>;
+    /// Remembers that a key was used.
+    async fn key_used(&self, id: &KeyId, at: Timestamp) -> Result<(), StoreError>;
+    /// Stores a key in the place of another, which opens nothing from `until` on (or from its own end, if that is
+    /// earlier). `NotFound` when there is no such other key of the same tenant.
+    async fn key_rotate(&self, old: &KeyId, key: Key, until: Timestamp) -> Result<(), StoreError>;
     /// Whether any operator key exists: if not, the first start makes one.
     async fn key_operator_exists(&self) -> Result<bool, StoreError>;
     /// The keys of a tenant (`None`: the operators'), newest first.

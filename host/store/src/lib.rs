@@ -29,6 +29,7 @@
 //! | S16 | Where an environment asks for four eyes, a decision that may double or forge a document takes effect only when two different keys said the same; both are kept. |
 
 pub mod alert;
+pub mod audit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod connection;
@@ -40,8 +41,10 @@ pub mod lookup;
 pub mod mapping;
 pub mod module;
 pub mod poll;
+pub mod reconciliation;
 pub mod reference;
 pub mod run;
+pub mod sealed;
 pub mod source;
 pub mod sqlite;
 pub mod tenant;
@@ -51,6 +54,7 @@ use portolan_domain::Timestamp;
 /// Everything a host needs. `Arc<dyn Store>` is what is passed around.
 pub trait Store:
     alert::Alerts
+    + audit::Audits
     + connection::Connections
     + delivery::Deliveries
     + desk::Desk
@@ -60,8 +64,10 @@ pub trait Store:
     + mapping::Mappings
     + module::Modules
     + poll::Polls
+    + reconciliation::Reconciliations
     + reference::References
     + run::Runs
+    + sealed::SealedRecords
     + source::Sources
     + tenant::Tenants
     + Upkeep

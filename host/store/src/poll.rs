@@ -26,7 +26,7 @@ pub struct PollClaim {
 pub struct PollEnd {
     /// Where to go on: everything before it is stored.
     pub cursor: Value,
-    /// When to ask next; none: after the source's own pause.
+    /// When to ask next, because it was not asked to the end; none: it was, and is asked again after its own pause.
     pub due_at: Option<Timestamp>,
     /// Why it could not be asked to the end; none when it could.
     pub failure: Option<Value>,

@@ -21,16 +21,18 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use portolan_domain::Timestamp;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use crate::{Backlog, Store, StoreError, Upkeep, run::Executing};
+use crate::{Backlog, Store, StoreError, Upkeep, audit::AuditKey, run::Executing};
 
 mod alert;
+mod audit;
+mod backup;
 mod checkpoint;
 mod connection;
 mod decision;
@@ -44,9 +46,11 @@ mod migrate;
 mod module;
 mod poll;
 mod reader;
+mod reconciliation;
 mod reference;
 mod row;
 mod run;
+mod sealed;
 mod source;
 mod tenant;
 #[cfg(test)]
@@ -55,6 +59,8 @@ mod turn;
 mod wake;
 mod writer;
 
+pub use audit::{AuditCopy, read_audit};
+pub use backup::{Restore, Restored};
 use error::Hindrance;
 use row::Columns;
 
@@ -62,7 +68,7 @@ use row::Columns;
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
 /// Every statement of this crate fits, so that none is compiled twice.
-const STATEMENTS_CACHED: usize = 160;
+const STATEMENTS_CACHED: usize = 220;
 
 /// A checkpoint by the writer waits this long for readers, then leaves it to the next.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
@@ -90,6 +96,7 @@ impl Default for SqliteSettings {
 pub struct SqliteStore {
     writer: writer::Writer,
     readers: reader::Readers,
+    audit_key: OnceLock<AuditKey>,
 }
 
 impl SqliteStore {
@@ -110,6 +117,7 @@ impl SqliteStore {
         let mut conn = Connection::open(path)?;
         prepare(&conn, settings.writer_cache_kib)?;
         migrate::migrate(&mut conn)?;
+        backup::refuse_unrestored(&conn)?;
         let checkpoint_conn = Connection::open(path)?;
         prepare(&checkpoint_conn, 64)?;
         let readers = (0..settings.readers.max(1))
@@ -117,7 +125,8 @@ impl SqliteStore {
             .collect::<Result<Vec<_>, _>>()?;
         let checkpoints = checkpoint::Checkpoints::start(checkpoint_conn).map_err(unavailable)?;
         let writer = writer::Writer::start(conn, checkpoints, lock).map_err(unavailable)?;
-        Ok(Arc::new(Self { writer, readers: reader::Readers::new(readers) }))
+        let readers = reader::Readers::new(readers);
+        Ok(Arc::new(Self { writer, readers, audit_key: OnceLock::new() }))
     }
 
     /// Transactions committed since it was opened: many writes share one.

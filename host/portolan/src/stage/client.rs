@@ -109,6 +109,31 @@ impl Client {
         Ok((status, answer))
     }
 
+    /// Has the host send a file, which is written as it comes. Answers its length; it is durable then.
+    ///
+    /// # Errors
+    /// [`Refused`] when the answer is not a success. Whatever goes wrong later, the file is removed.
+    pub async fn download(&self, path: &str, to: &std::path::Path) -> anyhow::Result<u64> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let url = format!("{}{path}", self.base);
+        // However long it takes.
+        let request = self.http.post(&url).timeout(Duration::from_secs(86_400));
+        let request = self.key.iter().fold(request, |request, key| request.bearer_auth(key));
+        let mut response = request.send().await.with_context(|| url.clone())?;
+        if !response.status().is_success() {
+            let (status, body) = (response.status(), response.json().await.unwrap_or_default());
+            return Err(Refused { method: Method::POST, path: path.to_owned(), status, body }.into());
+        }
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(to);
+        let mut file = file.with_context(|| to.display().to_string())?;
+        let written = write_all(&mut response, &mut file).await;
+        if written.is_err() {
+            std::fs::remove_file(to)?;
+        }
+        written
+    }
+
     /// `GET`
     ///
     /// # Errors
@@ -148,4 +173,20 @@ impl Client {
     pub async fn delete(&self, path: &str) -> anyhow::Result<Value> {
         self.send(Method::DELETE, path, None).await
     }
+}
+
+/// Writes a response's body; it is durable when this returns.
+async fn write_all(response: &mut reqwest::Response, file: &mut std::fs::File) -> anyhow::Result<u64> {
+    use std::io::Write;
+    let (whole, mut bytes) = (response.content_length(), 0);
+    while let Some(chunk) = response.chunk().await? {
+        file.write_all(&chunk)?;
+        bytes += u64::try_from(chunk.len())?;
+    }
+    anyhow::ensure!(
+        whole.is_none_or(|whole| whole == bytes),
+        "the answer was cut: {bytes} of {whole:?} bytes"
+    );
+    file.sync_all()?;
+    Ok(bytes)
 }

@@ -94,6 +94,7 @@ pub async fn keys_are_found_by_their_secret(place: &dyn Place) {
         secret_sha256: [secret; 32],
         created_at: START,
         expires_at: Some(at(60)),
+        last_used_at: None,
     };
     assert!(!store.key_operator_exists().await.unwrap());
     let operator = key(Role::Operator, None, 1);

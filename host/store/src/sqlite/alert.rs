@@ -11,6 +11,7 @@ use super::{
 use crate::{
     Page, StoreError,
     alert::{Alert, Alerts, NewAlert},
+    audit::Change,
 };
 
 macro_rules! columns {
@@ -100,7 +101,7 @@ impl Alerts for SqliteStore {
 
     async fn alert_resolve(&self, scope: &Scope, id: &AlertId, now: Timestamp) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| {
+        self.audited(Change::of(&scope, "alert.resolve", id.as_str()), move |tx| {
             let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
             let sql = "UPDATE alerts SET open = 0, resolved_at = coalesce(resolved_at, ?4)
                        WHERE id = ?1 AND tenant = ?2 AND environment = ?3";

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use portolan_domain::{ConnectionId, Scope};
 use rusqlite::{Connection, params};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     SqliteStore, decision,
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Page, StoreError,
+    audit::Change,
     connection::{ConnectionRow, Connections, PAUSED_BY_HOST},
     run::Decision,
 };
@@ -68,29 +69,33 @@ fn exists(conn: &Connection, scope: &Scope, id: &ConnectionId) -> Result<(), Sto
 #[async_trait]
 impl Connections for SqliteStore {
     async fn connection_create(&self, connection: ConnectionRow) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            let sql = concat!(
-                "INSERT INTO connections (",
-                columns!(),
-                ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL, NULL, NULL)"
-            );
-            change(
-                tx.conn,
-                sql,
-                params![
-                    connection.id.as_str(),
-                    connection.scope.tenant.as_str(),
-                    connection.scope.environment.as_str(),
-                    connection.name,
-                    connection.connector,
-                    json(&connection.settings),
-                    connection.sealed_secrets,
-                    integer(connection.revision),
-                    millis(connection.created_at)
-                ],
-            )?;
-            Ok(())
-        })
+        self.audited(
+            Change::of(&connection.scope, "connection.create", connection.id.as_str())
+                .with(json!({ "name": connection.name, "connector": connection.connector })),
+            move |tx| {
+                let sql = concat!(
+                    "INSERT INTO connections (",
+                    columns!(),
+                    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL, NULL, NULL)"
+                );
+                change(
+                    tx.conn,
+                    sql,
+                    params![
+                        connection.id.as_str(),
+                        connection.scope.tenant.as_str(),
+                        connection.scope.environment.as_str(),
+                        connection.name,
+                        connection.connector,
+                        json(&connection.settings),
+                        connection.sealed_secrets,
+                        integer(connection.revision),
+                        millis(connection.created_at)
+                    ],
+                )?;
+                Ok(())
+            },
+        )
         .await
     }
 
@@ -116,7 +121,7 @@ impl Connections for SqliteStore {
         sealed_secrets: Vec<u8>,
     ) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| {
+        self.audited(Change::of(&scope, "connection.update", id.as_str()), move |tx| {
             let changed = change(
                 tx.conn,
                 "UPDATE connections SET settings = ?4, sealed_secrets = ?5, revision = revision + 1,
@@ -145,7 +150,8 @@ impl Connections for SqliteStore {
         decision: Decision,
     ) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| {
+        let told = Change::of(&scope, "connection.pause", id.as_str()).with(json!({ "why": decision.why }));
+        self.audited(told, move |tx| {
             exists(tx.conn, &scope, &id)?;
             decision::keep(tx.conn, &scope, id.as_str(), "pause", &decision)?;
             pause(tx.conn, id.as_str(), &decision)
@@ -160,7 +166,8 @@ impl Connections for SqliteStore {
         decision: Decision,
     ) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| {
+        let told = Change::of(&scope, "connection.resume", id.as_str()).with(json!({ "why": decision.why }));
+        self.audited(told, move |tx| {
             exists(tx.conn, &scope, &id)?;
             decision::keep(tx.conn, &scope, id.as_str(), "resume", &decision)?;
             change(tx.conn, RESUME, [id.as_str()])?;

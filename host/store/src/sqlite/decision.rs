@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     StoreError,
+    audit::Change,
     desk::{Desk, EnvironmentSettings, Past, Proposal},
     run::{Decided, Decision},
 };
@@ -150,6 +151,26 @@ fn put_settings(
     Ok(decided)
 }
 
+impl SqliteStore {
+    /// Stores what a person decides, and tells the audit log of it: also when it is only proposed.
+    pub(super) async fn decided<F>(
+        &self,
+        told: Change,
+        decision: Decision,
+        make: F,
+    ) -> Result<Decided, StoreError>
+    where
+        F: FnOnce(&Connection, &Decision) -> Result<Decided, StoreError> + Send + 'static,
+    {
+        self.audited_after(move |tx| {
+            let decided = make(tx.conn, &decision)?;
+            let detail = json!({ "why": decision.why, "only_proposed": decided == Decided::Proposed });
+            Ok((decided, vec![told.with(detail)]))
+        })
+        .await
+    }
+}
+
 #[async_trait]
 impl Desk for SqliteStore {
     async fn environment_settings(&self, scope: &Scope) -> Result<EnvironmentSettings, StoreError> {
@@ -164,7 +185,9 @@ impl Desk for SqliteStore {
         decision: Decision,
     ) -> Result<Decided, StoreError> {
         let scope = scope.clone();
-        self.write(move |tx| put_settings(tx.conn, &scope, settings, &decision)).await
+        let told = Change::of(&scope, "environment.four-eyes", "environment");
+        self.decided(told, decision, move |conn, decision| put_settings(conn, &scope, settings, decision))
+            .await
     }
 
     async fn proposal_list(&self, scope: &Scope) -> Result<Vec<Proposal>, StoreError> {

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use portolan_domain::{DeliveryId, RunId, Scope, Timestamp, state::DeliveryState};
 use rusqlite::{Connection, params};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     SqliteStore,
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     ClaimRequest, Finish, Lease, Page, StoreError,
+    audit::Change,
     delivery::{Attempt, Deliveries, Delivery, DeliveryClaim, DeliveryEnd, DeliveryFilter, Sent},
     run::{Decided, Decision},
 };
@@ -128,7 +129,12 @@ impl Deliveries for SqliteStore {
         now: Timestamp,
     ) -> Result<Finish, StoreError> {
         let (id, lease) = (id.clone(), lease.clone());
-        self.write(move |tx| finish::finish(tx.conn, (&id, &lease), sent.as_ref(), &end, now)).await
+        self.audited_after(move |tx| {
+            let done = finish::finish(tx.conn, (&id, &lease), sent.as_ref(), &end, now)?;
+            let paused = if done == Finish::Done { finish::paused(tx.conn, &id, &end, now)? } else { None };
+            Ok((done, paused.into_iter().collect()))
+        })
+        .await
     }
 
     async fn delivery_redrive(
@@ -138,7 +144,8 @@ impl Deliveries for SqliteStore {
         decision: Decision,
     ) -> Result<Decided, StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| decide::redrive(tx.conn, &scope, &id, &decision)).await
+        let told = Change::of(&scope, "delivery.redrive", id.as_str());
+        self.decided(told, decision, move |conn, decision| decide::redrive(conn, &scope, &id, decision)).await
     }
 
     async fn delivery_adopt(
@@ -149,7 +156,11 @@ impl Deliveries for SqliteStore {
         decision: Decision,
     ) -> Result<Decided, StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| decide::adopt(tx.conn, (&scope, &id), &response, &decision)).await
+        let told = Change::of(&scope, "delivery.adopt", id.as_str());
+        self.decided(told, decision, move |conn, decision| {
+            decide::adopt(conn, (&scope, &id), &response, decision)
+        })
+        .await
     }
 
     async fn delivery_cancel(
@@ -159,7 +170,11 @@ impl Deliveries for SqliteStore {
         decision: Decision,
     ) -> Result<Decided, StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| decide::cancel(tx.conn, (&scope, &id), ("cancel", "cancelled"), &decision)).await
+        let told = Change::of(&scope, "delivery.cancel", id.as_str());
+        self.decided(told, decision, move |conn, decision| {
+            decide::cancel(conn, (&scope, &id), ("cancel", "cancelled"), decision)
+        })
+        .await
     }
 
     async fn delivery_resolve(
@@ -169,7 +184,11 @@ impl Deliveries for SqliteStore {
         decision: Decision,
     ) -> Result<Decided, StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| decide::cancel(tx.conn, (&scope, &id), ("resolve", "resolved"), &decision)).await
+        let told = Change::of(&scope, "delivery.resolve", id.as_str());
+        self.decided(told, decision, move |conn, decision| {
+            decide::cancel(conn, (&scope, &id), ("resolve", "resolved"), decision)
+        })
+        .await
     }
 
     async fn delivery_correct(
@@ -180,7 +199,11 @@ impl Deliveries for SqliteStore {
         decision: Decision,
     ) -> Result<Decided, StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| decide::correct(tx.conn, (&scope, &id), &body, &decision)).await
+        let told = Change::of(&scope, "delivery.correct", id.as_str());
+        self.decided(told, decision, move |conn, decision| {
+            decide::correct(conn, (&scope, &id), &body, decision)
+        })
+        .await
     }
 
     async fn delivery_assign(
@@ -191,7 +214,10 @@ impl Deliveries for SqliteStore {
         decision: Decision,
     ) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| decide::assign(tx.conn, (&scope, &id), assignee.as_deref(), &decision)).await
+        let told = Change::of(&scope, "delivery.assign", id.as_str())
+            .with(json!({ "why": decision.why, "assignee": assignee }));
+        self.audited(told, move |tx| decide::assign(tx.conn, (&scope, &id), assignee.as_deref(), &decision))
+            .await
     }
 
     async fn delivery_redrive_matching(
@@ -202,7 +228,12 @@ impl Deliveries for SqliteStore {
         decision: Decision,
     ) -> Result<u32, StoreError> {
         let scope = scope.clone();
-        self.write(move |tx| decide::redrive_matching(tx.conn, &scope, (&filter, rows_max), &decision)).await
+        self.audited_after(move |tx| {
+            let count = decide::redrive_matching(tx.conn, &scope, (&filter, rows_max), &decision)?;
+            let detail = json!({ "why": decision.why, "deliveries": count });
+            Ok((count, vec![Change::of(&scope, "delivery.redrive-matching", "deliveries").with(detail)]))
+        })
+        .await
     }
 
     async fn delivery_get(&self, scope: &Scope, id: &DeliveryId) -> Result<Delivery, StoreError> {

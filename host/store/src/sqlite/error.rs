@@ -31,6 +31,21 @@ pub(super) enum Hindrance {
         /// What is linked.
         found: &'static str,
     },
+    /// What is to be restored stands in the way of a database that is there.
+    #[error("{} is there already: restore into an empty data folder", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that is no backup of this program.
+    #[error("this is no backup: only what `portolan backup` wrote can be restored")]
+    NoBackup,
+    /// A backup where a database should be.
+    #[error("this database is a backup, which has forgotten what was sent since: use `portolan restore`")]
+    NotRestored,
+    /// A file that is not whole.
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
     /// The database was written by a later version of this program.
     #[error("the database is at migration {found}, this program knows up to {known}: use a newer program")]
     NewerDatabase {

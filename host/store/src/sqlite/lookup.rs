@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use portolan_domain::Scope;
 use rusqlite::params;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     SqliteStore,
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     StoreError,
+    audit::Change,
     lookup::{LookupRow, Lookups},
 };
 
@@ -25,35 +26,41 @@ fn read(c: &mut Columns<'_, '_>) -> Result<LookupRow, StoreError> {
 impl Lookups for SqliteStore {
     async fn lookup_put(&self, scope: &Scope, table: &str, rows: Vec<LookupRow>) -> Result<(), StoreError> {
         let (scope, table) = (scope.clone(), table.to_owned());
-        self.write(move |tx| {
-            for row in rows {
-                change(
-                    tx.conn,
-                    "INSERT INTO lookup_rows (tenant, environment, lookup, key, value)
+        self.audited(
+            Change::of(&scope, "lookup.put", table.as_str()).with(json!({ "rows": rows.len() })),
+            move |tx| {
+                for row in rows {
+                    change(
+                        tx.conn,
+                        "INSERT INTO lookup_rows (tenant, environment, lookup, key, value)
                      VALUES (?1, ?2, ?3, ?4, ?5)
                      ON CONFLICT (tenant, environment, lookup, key) DO UPDATE SET value = excluded.value",
-                    params![
-                        scope.tenant.as_str(),
-                        scope.environment.as_str(),
-                        table,
-                        row.key,
-                        json_of(&row.value)?
-                    ],
-                )?;
-            }
-            Ok(())
-        })
+                        params![
+                            scope.tenant.as_str(),
+                            scope.environment.as_str(),
+                            table,
+                            row.key,
+                            json_of(&row.value)?
+                        ],
+                    )?;
+                }
+                Ok(())
+            },
+        )
         .await
     }
 
     async fn lookup_delete(&self, scope: &Scope, table: &str, key: &str) -> Result<(), StoreError> {
         let (scope, table, key) = (scope.clone(), table.to_owned(), key.to_owned());
-        self.write(move |tx| {
-            let sql = "DELETE FROM lookup_rows
+        self.audited(
+            Change::of(&scope, "lookup.delete", table.as_str()).with(json!({ "key": key })),
+            move |tx| {
+                let sql = "DELETE FROM lookup_rows
                        WHERE tenant = ?1 AND environment = ?2 AND lookup = ?3 AND key = ?4";
-            change(tx.conn, sql, params![scope.tenant.as_str(), scope.environment.as_str(), table, key])?;
-            Ok(())
-        })
+                change(tx.conn, sql, params![scope.tenant.as_str(), scope.environment.as_str(), table, key])?;
+                Ok(())
+            },
+        )
         .await
     }
 

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use portolan_domain::{MappingId, Scope, SourceId};
 use rusqlite::{Connection, params};
+use serde_json::json;
 
 use super::{
     SqliteStore,
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::{
     Page, StoreError,
+    audit::Change,
     mapping::{Mapping, MappingChange, Mappings},
 };
 
@@ -44,31 +46,35 @@ fn get(conn: &Connection, scope: &Scope, id: &MappingId) -> Result<Mapping, Stor
 #[async_trait]
 impl Mappings for SqliteStore {
     async fn mapping_create(&self, mapping: Mapping) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            let sql = concat!(
-                "INSERT INTO mappings (",
-                columns!(),
-                ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
-            );
-            change(
-                tx.conn,
-                sql,
-                params![
-                    mapping.id.as_str(),
-                    mapping.scope.tenant.as_str(),
-                    mapping.scope.environment.as_str(),
-                    mapping.name,
-                    mapping.source.as_str(),
-                    json_of(&mapping.kinds)?,
-                    mapping.module.as_str(),
-                    json(&mapping.settings),
-                    json_of(&mapping.connections)?,
-                    mapping.enabled,
-                    millis(mapping.created_at)
-                ],
-            )?;
-            Ok(())
-        })
+        self.audited(
+            Change::of(&mapping.scope, "mapping.create", mapping.id.as_str())
+                .with(json!({ "name": mapping.name, "module": mapping.module, "source": mapping.source })),
+            move |tx| {
+                let sql = concat!(
+                    "INSERT INTO mappings (",
+                    columns!(),
+                    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+                );
+                change(
+                    tx.conn,
+                    sql,
+                    params![
+                        mapping.id.as_str(),
+                        mapping.scope.tenant.as_str(),
+                        mapping.scope.environment.as_str(),
+                        mapping.name,
+                        mapping.source.as_str(),
+                        json_of(&mapping.kinds)?,
+                        mapping.module.as_str(),
+                        json(&mapping.settings),
+                        json_of(&mapping.connections)?,
+                        mapping.enabled,
+                        millis(mapping.created_at)
+                    ],
+                )?;
+                Ok(())
+            },
+        )
         .await
     }
 
@@ -84,7 +90,14 @@ impl Mappings for SqliteStore {
         changes: MappingChange,
     ) -> Result<Mapping, StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| {
+        let detail = json!({
+            "module": changes.module,
+            "settings": changes.settings.is_some(),
+            "connections": changes.connections,
+            "enabled": changes.enabled,
+        });
+        let told = Change::of(&scope, "mapping.update", id.as_str()).with(detail);
+        self.audited(told, move |tx| {
             let mut mapping = get(tx.conn, &scope, &id)?;
             mapping.module = changes.module.unwrap_or(mapping.module);
             mapping.settings = changes.settings.unwrap_or(mapping.settings);

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use portolan_domain::{ModuleDigest, TenantId, contract::Description};
 use rusqlite::params;
+use serde_json::json;
 
 use super::{
     SqliteStore,
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::{
     Page, StoreError,
+    audit::Change,
     module::{Module, Modules},
 };
 
@@ -26,7 +28,7 @@ fn read(c: &mut Columns<'_, '_>) -> Result<Module, StoreError> {
 #[async_trait]
 impl Modules for SqliteStore {
     async fn module_create(&self, module: Module, component: Vec<u8>) -> Result<bool, StoreError> {
-        self.write(move |tx| {
+        self.audited_after(move |tx| {
             let stored = change(
                 tx.conn,
                 "INSERT INTO modules (tenant, digest, description, component_bytes, uploaded_at)
@@ -40,11 +42,13 @@ impl Modules for SqliteStore {
                 ],
             )?;
             if stored == 0 {
-                return Ok(false);
+                return Ok((false, Vec::new()));
             }
             let sql = "INSERT INTO module_components (module_seq, component) VALUES (?1, ?2)";
             change(tx.conn, sql, params![tx.conn.last_insert_rowid(), component])?;
-            Ok(true)
+            let told = Change::of_tenant(&module.tenant, "module.upload", module.digest.as_str());
+            let detail = json!({ "name": module.description.name, "version": module.description.version });
+            Ok((true, vec![told.with(detail)]))
         })
         .await
     }

@@ -25,7 +25,7 @@ const LEASE: &str = "
 
 const FINISH: &str = "
     UPDATE polls SET wake_at = coalesce(?4, ?8 + every_ms), lease_owner = NULL, cursor = ?5, reason = ?6,
-        failures = CASE WHEN ?7 THEN failures + 1 ELSE 0 END, asked_at = CASE WHEN ?7 THEN asked_at ELSE ?8 END
+        failures = CASE WHEN ?7 THEN failures + 1 ELSE 0 END, asked_at = CASE WHEN ?4 IS NOT NULL OR ?7 THEN asked_at ELSE ?8 END
     WHERE source = ?1 AND lease_owner = ?2 AND lease_epoch = ?3";
 
 fn claim(

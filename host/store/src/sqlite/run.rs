@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use portolan_domain::{EventId, RunId, Scope, Timestamp, state::RunState};
 use rusqlite::{Connection, params};
+use serde_json::json;
 
 use super::{
     SqliteStore,
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::{
     ClaimRequest, Finish, Lease, Page, StoreError,
+    audit::Change,
     event::{Event, NewRun},
     run::{Decided, Decision, ModuleDeaths, Run, RunClaim, RunEnd, RunRecord, Runs},
 };
@@ -121,6 +123,17 @@ impl SqliteStore {
     }
 }
 
+/// The host keeps a run from being executed again: the audit log tells of it.
+fn quarantined(conn: &Connection, id: &RunId, end: &RunEnd) -> Result<Option<Change>, StoreError> {
+    let RunEnd::Dead { reason, .. } = end else { return Ok(None) };
+    if reason.get("code").and_then(serde_json::Value::as_str) != Some("quarantined") {
+        return Ok(None);
+    }
+    let scope =
+        first(conn, "SELECT tenant, environment FROM runs WHERE id = ?1", [id.as_str()], |c| c.scope())?;
+    Ok(scope.map(|scope| Change::of(&scope, "run.quarantine", id.as_str()).with(reason.clone())))
+}
+
 #[async_trait]
 impl Runs for SqliteStore {
     async fn run_claim(&self, request: ClaimRequest) -> Result<Vec<RunClaim>, StoreError> {
@@ -139,7 +152,12 @@ impl Runs for SqliteStore {
         if portolan_proof::has(portolan_proof::Bug::OutboxOutsideTransaction) {
             return self.finish_in_two(id, lease, record, end, now).await;
         }
-        self.write(move |tx| finish::finish(tx.conn, (&id, &lease), &record, &end, now)).await
+        self.audited_after(move |tx| {
+            let done = finish::finish(tx.conn, (&id, &lease), &record, &end, now)?;
+            let told = if done == Finish::Done { quarantined(tx.conn, &id, &end)? } else { None };
+            Ok((done, told.into_iter().collect()))
+        })
+        .await
     }
 
     async fn run_approve(
@@ -149,17 +167,26 @@ impl Runs for SqliteStore {
         decision: Decision,
     ) -> Result<Decided, StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| decide::approve(tx.conn, &scope, &id, &decision)).await
+        let told = Change::of(&scope, "run.approve", id.as_str());
+        self.decided(told, decision, move |conn, decision| decide::approve(conn, &scope, &id, decision)).await
     }
 
     async fn run_refuse(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| decide::refuse(tx.conn, &scope, &id, &decision)).await
+        self.audited(
+            Change::of(&scope, "run.refuse", id.as_str()).with(json!({ "why": decision.why })),
+            move |tx| decide::refuse(tx.conn, &scope, &id, &decision),
+        )
+        .await
     }
 
     async fn run_redrive(&self, scope: &Scope, id: &RunId, decision: Decision) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| decide::redrive(tx.conn, &scope, &id, &decision)).await
+        self.audited(
+            Change::of(&scope, "run.redrive", id.as_str()).with(json!({ "why": decision.why })),
+            move |tx| decide::redrive(tx.conn, &scope, &id, &decision),
+        )
+        .await
     }
 
     async fn run_get(&self, scope: &Scope, id: &RunId) -> Result<Run, StoreError> {

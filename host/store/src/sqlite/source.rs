@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use portolan_domain::{Scope, SourceId};
 use rusqlite::params;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     SqliteStore,
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Page, StoreError,
+    audit::Change,
     source::{Source, Sources},
 };
 
@@ -35,25 +36,29 @@ fn read(c: &mut Columns<'_, '_>) -> Result<Source, StoreError> {
 #[async_trait]
 impl Sources for SqliteStore {
     async fn source_create(&self, source: Source) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            let sql =
-                concat!("INSERT INTO sources (", columns!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
-            change(
-                tx.conn,
-                sql,
-                params![
-                    source.id.as_str(),
-                    source.scope.tenant.as_str(),
-                    source.scope.environment.as_str(),
-                    source.name,
-                    source.system,
-                    json(&source.settings),
-                    source.sealed_secrets,
-                    millis(source.created_at)
-                ],
-            )?;
-            Ok(())
-        })
+        self.audited(
+            Change::of(&source.scope, "source.create", source.id.as_str())
+                .with(json!({ "name": source.name, "system": source.system })),
+            move |tx| {
+                let sql =
+                    concat!("INSERT INTO sources (", columns!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+                change(
+                    tx.conn,
+                    sql,
+                    params![
+                        source.id.as_str(),
+                        source.scope.tenant.as_str(),
+                        source.scope.environment.as_str(),
+                        source.name,
+                        source.system,
+                        json(&source.settings),
+                        source.sealed_secrets,
+                        millis(source.created_at)
+                    ],
+                )?;
+                Ok(())
+            },
+        )
         .await
     }
 
@@ -88,7 +93,7 @@ impl Sources for SqliteStore {
         sealed_secrets: Vec<u8>,
     ) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.write(move |tx| {
+        self.audited(Change::of(&scope, "source.update", id.as_str()), move |tx| {
             let changed = change(
                 tx.conn,
                 "UPDATE sources SET settings = ?4, sealed_secrets = ?5

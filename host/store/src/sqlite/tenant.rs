@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use portolan_domain::TenantId;
 use rusqlite::params;
+use serde_json::json;
 
 use super::{
     SqliteStore,
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::{
     Page, StoreError,
+    audit::{Change, TENANT_CREATED},
     tenant::{Tenant, Tenants},
 };
 
@@ -20,10 +22,15 @@ fn read(c: &mut Columns<'_, '_>) -> Result<Tenant, StoreError> {
 #[async_trait]
 impl Tenants for SqliteStore {
     async fn tenant_create(&self, tenant: Tenant) -> Result<(), StoreError> {
-        self.write(move |tx| {
+        self.audited_after(move |tx| {
             let sql = "INSERT INTO tenants (id, name, created_at) VALUES (?1, ?2, ?3)";
             change(tx.conn, sql, params![tenant.id.as_str(), tenant.name, millis(tenant.created_at)])?;
-            Ok(())
+            let detail = json!({ "name": tenant.name });
+            let told = [
+                Change::of_host(TENANT_CREATED, tenant.id.as_str()),
+                Change::of_tenant(&tenant.id, TENANT_CREATED, tenant.id.as_str()),
+            ];
+            Ok(((), told.map(|told| told.with(detail.clone())).into()))
         })
         .await
     }

@@ -51,6 +51,9 @@ const LAST_SENT: &str = "
 
 const BEGUN: &str = "SELECT started_at FROM attempts WHERE delivery_seq = ?1 AND number = 1";
 
+/// Attempts that a restore has forgotten may have begun earlier than any that is known.
+const LOST: &str = "SELECT min(coalesce(lost_from, ?2), ?2) FROM deliveries WHERE seq = ?1";
+
 const LEASE: &str = "
     UPDATE deliveries SET state = 'leased', due = 0, wake_at = ?3, lease_owner = ?2,
         lease_epoch = lease_epoch + 1, attempts = attempts + 1, updated_at = ?4
@@ -69,7 +72,7 @@ const INTENT: &str = "INSERT INTO attempts (delivery_seq, number, owner, started
 /// What a claim of deliveries executes: see the test of S13.
 #[cfg(test)]
 pub(in crate::sqlite) const CLAIM_STATEMENTS: &[&str] =
-    &[NEXT_TENANT, NEXT_CONNECTION, NEXT_DELIVERY, RESPONSE, LAST_SENT, BEGUN, LEASE, PARK, INTENT];
+    &[NEXT_TENANT, NEXT_CONNECTION, NEXT_DELIVERY, RESPONSE, LAST_SENT, BEGUN, LOST, LEASE, PARK, INTENT];
 
 pub(super) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Vec<DeliveryClaim>, StoreError> {
     wake::deliveries(tx.conn, request.now)?;
@@ -163,6 +166,10 @@ fn claim_one(
         if claim.attempt > 1 {
             claim.begun_at = first(conn, BEGUN, [seq], |c| c.time())?.unwrap_or(claim.begun_at);
             claim.sent_sha256 = first(conn, LAST_SENT, [seq], |c| c.get())?;
+        }
+        if claim.in_doubt {
+            claim.begun_at = first(conn, LOST, params![seq, millis(claim.begun_at)], |c| c.time())?
+                .unwrap_or(claim.begun_at);
         }
         claim.until = request.now.plus(Duration::from_millis(request.lease_ms));
         change(conn, LEASE, params![seq, request.owner, millis(claim.until), now])?;

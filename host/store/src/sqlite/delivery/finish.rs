@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{order, plan};
 use crate::{
     Finish, Lease, StoreError,
+    audit::Change,
     connection::PAUSED_BY_HOST,
     delivery::{DeliveryEnd, Postponement, Sent},
     run::Decision,
@@ -238,4 +239,20 @@ fn stop(
     let reason = json_of(failure.problem())?;
     change(conn, STOP, params![delivery.seq, state.as_str(), doubt, reason, millis(now)])?;
     Ok(())
+}
+
+/// The host has just paused the connection because its credentials were refused: the audit log tells of it.
+pub(super) fn paused(
+    conn: &Connection,
+    id: &DeliveryId,
+    end: &DeliveryEnd,
+    now: Timestamp,
+) -> Result<Option<Change>, StoreError> {
+    let DeliveryEnd::Postponed { postponement: Postponement::Refused, .. } = end else { return Ok(None) };
+    let sql = "SELECT c.tenant, c.environment, c.id, c.paused_why FROM deliveries d JOIN connections c ON c.id = d.connection
+               WHERE d.id = ?1 AND c.paused_by = ?2 AND c.paused_at = ?3";
+    first(conn, sql, params![id.as_str(), PAUSED_BY_HOST, millis(now)], |c| {
+        let (scope, connection, why) = (c.scope()?, c.get::<String>()?, c.get::<String>()?);
+        Ok(Change::of(&scope, "connection.pause", connection).with(json!({ "why": why })))
+    })
 }

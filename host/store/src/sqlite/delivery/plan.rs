@@ -13,6 +13,7 @@ use crate::{
     StoreError,
     run::NewDelivery,
     sqlite::{
+        reconciliation,
         row::{all, change, first, json, json_list, json_of, millis},
         run::{self, Place},
     },
@@ -20,8 +21,9 @@ use crate::{
 
 const INSERT: &str = "
     INSERT INTO deliveries (id, tenant, environment, event_seq, run_seq, mapping, ordering_key, position, key,
-        call_id, connection, operation, state, after_open, turn, due, due_at, created_at, updated_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?17, ?17)";
+        call_id, connection, operation, state, after_open, turn, due, due_at, created_at, updated_at, lost_from,
+        doubt_since)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?17, ?17, ?18, ?19)";
 
 const INSERT_CONTENTS: &str = "
     INSERT INTO delivery_contents (delivery_seq, after_keys, bindings, existence, captures, ledger, body, once)
@@ -35,6 +37,8 @@ struct Shared<'a> {
     ordering_key: &'a str,
     held: bool,
     turn: bool,
+    /// After a restore: see [`reconciliation::inherited`].
+    lost: (Option<i64>, Option<i64>),
     now: Timestamp,
 }
 
@@ -50,7 +54,8 @@ pub(in crate::sqlite) fn insert(
         return Ok(());
     }
     let turn = order::enter(conn, &run.mapping, ordering_key, run.event_seq)?;
-    let shared = Shared { run, ordering_key, held, turn, now };
+    let lost = reconciliation::inherited(conn, &run.scope, run.event_seq)?;
+    let shared = Shared { run, ordering_key, held, turn, lost, now };
     let mut seqs = BTreeMap::new();
     let first_position = if has(Bug::RunAgainAfterPlan) { positions_taken(conn, run.seq)? } else { 0 };
     for (position, delivery) in (first_position..).zip(deliveries) {
@@ -111,7 +116,9 @@ fn insert_one(
         after_open,
         shared.turn,
         free,
-        millis(shared.now)
+        millis(shared.now),
+        shared.lost.0,
+        shared.lost.1
     ];
     change(conn, INSERT, params)?;
     let seq = conn.last_insert_rowid();
