@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use portolan_api::{Api, ApiSettings, server::ServerSettings};
 use portolan_connectors::{Outbound, OutboundPolicy};
-use portolan_domain::{Clock, Secret, SystemClock, retry::RetryPolicy};
+use portolan_domain::{Clock, Secret, SystemClock, Timestamp, retry::RetryPolicy};
 use portolan_pipeline::{Pipeline, PipelineSettings, Shared, engine::SandboxEngine, vault::Vault};
 use portolan_sandbox::{CompilerCommand, RunLimits, Sandbox, SandboxSettings};
 use portolan_store::{Store, key::Role, sqlite::SqliteStore};
@@ -37,7 +37,10 @@ pub(crate) fn main(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let clock: Arc<dyn Clock> = match portolan_proof::ahead() {
+        Duration::ZERO => Arc::new(SystemClock::new()),
+        ahead => Arc::new(Ahead { clock: SystemClock::new(), ahead }),
+    };
     std::fs::create_dir_all(&settings.data_dir).with_context(|| settings.data_dir.display().to_string())?;
     let master_key = master_key(&settings.data_dir.join("master.key"))?;
     let vault = Arc::new(Vault::new(&master_key));
@@ -63,6 +66,23 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     server.await?;
     pipeline.shut_down(Duration::from_millis(settings.server.shutdown_ms_max)).await;
     Ok(())
+}
+
+/// The machine's clock, as it will be: for the crash proof, which cannot wait for a day to pass.
+#[derive(Debug)]
+struct Ahead {
+    clock: SystemClock,
+    ahead: Duration,
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        self.clock.now().plus(self.ahead)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
 }
 
 /// One line on stdout says that the host is ready, where, and (once) the operator's key.

@@ -132,13 +132,15 @@ pub(crate) const FAULTS: &[Fault] = &[
 /// Why a case cannot be, or says nothing.
 fn impossible(target: Target, fault: &Fault) -> Option<&'static str> {
     match (fault.number, target) {
-        ("F17", Target::SapEcc | Target::Epicor | Target::Blind) => {
-            Some("a proxy that repeats makes two documents where repeats are not recognised, whatever the host does")
-        }
+        ("F17", Target::SapEcc | Target::Epicor | Target::Blind) => Some(
+            "a proxy that repeats makes two documents where repeats are not recognised, whatever the host does",
+        ),
         ("F22" | "F23", Target::SagePro | Target::Stripe) => Some("nobody asks: the same key is sent again"),
         ("F22" | "F23", Target::Blind) => Some("nobody can be asked"),
         ("F24", Target::Stripe | Target::Blind) => Some("it is not restored from backups"),
-        (_, Target::Blind) if fault.slip.is_none() && fault.number != "none" => Some("the receiver does not offer it"),
+        (_, Target::Blind) if fault.slip.is_none() && fault.number != "none" => {
+            Some("the receiver does not offer it")
+        }
         _ => None,
     }
 }
@@ -205,7 +207,8 @@ async fn of_erp(
     let mut cases = Vec::new();
     for target in Target::ALL.iter().filter(|target| target.erp() == erp) {
         for fault in FAULTS.iter().filter(|fault| choice.all_faults || fault.is_due) {
-            for point in Point::ALL.iter().filter(|point| choice.point.is_none_or(|wanted| wanted == **point)) {
+            for point in Point::ALL.iter().filter(|point| choice.point.is_none_or(|wanted| wanted == **point))
+            {
                 if choice.target.is_some_and(|wanted| wanted != *target) {
                     continue;
                 }
