@@ -7,6 +7,7 @@
     reason = "in a test every surprise is a panic"
 )]
 
+mod crash;
 mod crashes;
 mod customers_back;
 mod demo;

@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use portolan_api::{Api, ApiSettings, server::ServerSettings};
 use portolan_connectors::{Outbound, OutboundPolicy};
-use portolan_domain::{Clock, Secret, SystemClock, retry::RetryPolicy};
+use portolan_domain::{Clock, Secret, SystemClock, Timestamp, retry::RetryPolicy};
 use portolan_pipeline::{
     Pipeline, PipelineSettings, Shared, Witness,
     engine::SandboxEngine,
@@ -46,7 +46,10 @@ pub(crate) fn main(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let clock: Arc<dyn Clock> = match portolan_proof::ahead() {
+        Duration::ZERO => Arc::new(SystemClock::new()),
+        ahead => Arc::new(Ahead { clock: SystemClock::new(), ahead }),
+    };
     std::fs::create_dir_all(&settings.data_dir).with_context(|| settings.data_dir.display().to_string())?;
     let keys = secrets::master_keys(&settings)?;
     let vault = Arc::new(keys.vault());
@@ -81,6 +84,23 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         checkpoints.await?;
     }
     Ok(())
+}
+
+/// The machine's clock, as it will be: for the crash proof, which cannot wait for a day to pass.
+#[derive(Debug)]
+struct Ahead {
+    clock: SystemClock,
+    ahead: Duration,
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        self.clock.now().plus(self.ahead)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
 }
 
 /// One line on stdout says that the host is ready, where, and (once) the operator's key.

@@ -12,6 +12,7 @@
 //! | `PORTOLAN_PROOF_DIE` | `P12` or `P12:3` | the process aborts at the first (third) pass of that [`Point`] |
 //! | `PORTOLAN_PROOF_BUG` | a [`Bug`]'s name | the host has that bug |
 //! | `PORTOLAN_PROOF_STRIKE` | `abort:X`, `exit:X`, `overflow:X`, `panic:X`, several with commas | the process ends in this way when a module is executed on a payload with X in it |
+//! | `PORTOLAN_PROOF_AHEAD_S` | seconds | the host's clock is so far ahead |
 //! | `PORTOLAN_PROOF_PASSES` | a file | gets a line (`P12`) at the first pass of each point |
 //!
 //! Knows no other crate.
@@ -149,8 +150,16 @@ pub const fn has(_: Bug) -> bool {
     false
 }
 
+/// How far the host's clock is ahead of the machine's.
+#[cfg(not(feature = "armed"))]
+#[inline(always)]
+#[must_use]
+pub const fn ahead() -> std::time::Duration {
+    std::time::Duration::ZERO
+}
+
 #[cfg(feature = "armed")]
-pub use armed::{has, pass};
+pub use armed::{ahead, has, pass};
 
 #[cfg(feature = "armed")]
 #[expect(clippy::disallowed_methods, reason = "armed by a proof, not set by an operator")]
@@ -214,6 +223,13 @@ mod armed {
         } else {
             std::process::abort();
         }
+    }
+
+    /// How far the host's clock is ahead of the machine's.
+    #[must_use]
+    pub fn ahead() -> std::time::Duration {
+        let seconds = std::env::var("PORTOLAN_PROOF_AHEAD_S").ok().and_then(|text| text.parse().ok());
+        std::time::Duration::from_secs(seconds.unwrap_or(0))
     }
 
     /// Whether the host has this bug.

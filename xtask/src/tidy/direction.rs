@@ -38,6 +38,7 @@ const MAY_KNOW: [(&str, &[&str]); 11] = [
             "portolan-connectors",
             "portolan-domain",
             "portolan-pipeline",
+            "portolan-proof",
             "portolan-sandbox",
             "portolan-simulators",
             "portolan-store",

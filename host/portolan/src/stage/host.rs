@@ -13,6 +13,7 @@ use super::{
 #[derive(Debug)]
 pub struct Host {
     start: Start,
+    tracer: Option<(PathBuf, Vec<String>)>,
     process: Option<Process>,
     /// With the operator's key.
     pub operator: Client,
@@ -59,7 +60,7 @@ impl Host {
                 address.trim_start_matches("http://").clone_into(value);
             }
         }
-        Ok(Self { start, process: Some(process), operator })
+        Ok(Self { start, tracer: None, process: Some(process), operator })
     }
 
     /// Its log.
@@ -88,12 +89,10 @@ impl Host {
         self.start.environment.extend(value.map(|value| (name.to_owned(), value.to_owned())));
     }
 
-    /// From the next start on it is started by another program (a tracer), which is given the host's own command line
-    /// after these arguments and becomes it. Only once.
-    pub fn start_under(&mut self, program: &Path, args: &[String]) {
-        let host = std::mem::replace(&mut self.start.program, program.to_owned());
-        let own = std::mem::take(&mut self.start.args);
-        self.start.args = args.iter().cloned().chain([host.display().to_string()]).chain(own).collect();
+    /// From the next start on it is started by a tracer, which is given the host's command line after its own arguments
+    /// and becomes the host, itself beside it; by nobody when there is none.
+    pub fn start_under(&mut self, tracer: Option<(PathBuf, Vec<String>)>) {
+        self.tracer = tracer;
     }
 
     /// `kill -9`.
@@ -109,7 +108,13 @@ impl Host {
     /// # Errors
     /// When it does not start.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
-        self.process = Some(Process::start(&self.start).await?);
+        let mut start = self.start.clone();
+        if let Some((program, args)) = &self.tracer {
+            let host = std::mem::replace(&mut start.program, program.clone()).display().to_string();
+            let own = std::mem::take(&mut start.args);
+            start.args = args.iter().cloned().chain([host]).chain(own).collect();
+        }
+        self.process = Some(Process::start(&start).await?);
         Ok(())
     }
 

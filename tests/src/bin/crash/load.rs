@@ -61,6 +61,12 @@ impl Load {
         tokio::time::timeout(patience, self.state.acknowledged.notified()).await.is_ok()
     }
 
+    /// Whether everything is acknowledged.
+    pub(crate) fn is_done(&mut self) -> bool {
+        while self.senders.try_join_next().is_some() {}
+        self.senders.is_empty()
+    }
+
     /// Waits until everything is acknowledged, and gives what was.
     pub(crate) async fn all(&mut self) -> Result<Vec<Done>, String> {
         let all = async { while self.senders.join_next().await.is_some() {} };

@@ -7,7 +7,8 @@
 //! * [`deeds`]: what happens at Stripe, and the model of what every ERP must hold because of it.
 //! * [`records`]: the stand-ins' ledgers and journals of calls; [`judge`]: model against records.
 //! * [`random`]: cycles at random; [`points`]: every point of an event's life with every fault, one by one;
-//!   [`planted`]: hosts with bugs, which the judge must find; [`syscalls`]: every `fdatasync` of a run.
+//!   [`stages`]: what chance seldom brings about; [`planted`]: hosts with bugs, which the judge must find; [`syscalls`]:
+//!   every `fdatasync` of a run.
 //! * [`dice`], [`report`]: chance, and what is printed.
 //!
 //! Nothing in the host knows that it is tested, but for the points and bugs of `portolan_proof`. Everything is on
@@ -20,11 +21,14 @@ mod deeds;
 mod dice;
 mod judge;
 mod load;
+mod planted;
 mod points;
 mod random;
 mod receiver;
 mod records;
 mod report;
+mod stages;
+mod syscalls;
 mod world;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -61,9 +65,15 @@ pub(crate) struct Cli {
     /// With `--exhaustive`: every fault that the stand-ins offer, not only those that are due.
     #[arg(long, requires = "exhaustive")]
     all_faults: bool,
-    /// With `--exhaustive`: every so many of the cases.
-    #[arg(long, default_value_t = 1, requires = "exhaustive")]
+    /// With `--exhaustive` or `--syscalls`: every so many of the cases.
+    #[arg(long, default_value_t = 1)]
     every: usize,
+    /// Kills the host at every fdatasync of a short run, and fails the disk at every one, with strace.
+    #[arg(long, conflicts_with_all = ["exhaustive", "planted"])]
+    syscalls: bool,
+    /// Plants every bug in turn (or that of `--bug`), and hunts it.
+    #[arg(long, conflicts_with = "exhaustive")]
+    planted: bool,
     /// Plants this bug: the proof must then fail.
     #[arg(long, value_parser = bug)]
     bug: Option<Bug>,
@@ -126,10 +136,56 @@ async fn run(cli: &Cli) -> anyhow::Result<bool> {
         keep: cli.keep.clone(),
     };
     anyhow::ensure!(places.program.exists(), "{} is not built", places.program.display());
+    if cli.syscalls {
+        return syscalls(cli, &places).await;
+    }
+    if cli.planted {
+        return planted(cli, &places).await;
+    }
     if cli.exhaustive {
         return exhaustive(cli, &places).await;
     }
     cycles(cli, &places).await
+}
+
+async fn syscalls(cli: &Cli, places: &Places) -> anyhow::Result<bool> {
+    let make = Make { bug: cli.bug.map(Bug::name), ..Make::default() };
+    let Some(outcome) = syscalls::play(places, cli.every.max(1), &make, |text| eprintln!("{text}")).await?
+    else {
+        println!("skipped: strace is not installed, or may not trace");
+        return Ok(true);
+    };
+    print!("{}{}", outcome.count, outcome.findings);
+    let wrong = report::SORTS.iter().map(|sort| outcome.findings.of(sort)).sum::<usize>();
+    println!("{} runs in {} s, {wrong} violations", outcome.runs, outcome.took.as_secs());
+    Ok(outcome.findings.is_empty())
+}
+
+async fn planted(cli: &Cli, places: &Places) -> anyhow::Result<bool> {
+    let (mut found, mut hunted, mut told) = (0, 0, Vec::new());
+    for bug in Bug::ALL.iter().copied().filter(|bug| cli.bug.is_none_or(|wanted| wanted == *bug)) {
+        if let Some(why) = planted::elsewhere(bug) {
+            eprintln!("{}: {why}", bug.name());
+            told.push(json!({ "bug": bug.name(), "elsewhere": why }));
+            continue;
+        }
+        let hunt = planted::hunt(places, bug, (cli.seed, cli.cycles)).await?;
+        hunted += 1;
+        found += usize::from(hunt.found.is_some());
+        match &hunt.found {
+            Some((cycles, finding)) => eprintln!("{}: found in {cycles} cycles: {finding}", hunt.bug.name()),
+            None => eprintln!("{}: NOT found in {} cycles", hunt.bug.name(), cli.cycles),
+        }
+        told.push(json!({ "bug": bug.name(), "cycles": hunt.found.as_ref().map(|found| found.0),
+            "finding": hunt.found.as_ref().map(|found| &found.1) }));
+    }
+    match cli.output {
+        Output::Json => {
+            println!("{}", json!({ "found": found, "hunted": hunted, "bugs": told, "seed": cli.seed }))
+        }
+        Output::Text => println!("{found} of {hunted} planted bugs found, seed {}", cli.seed),
+    }
+    Ok(found == hunted)
 }
 
 async fn exhaustive(cli: &Cli, places: &Places) -> anyhow::Result<bool> {

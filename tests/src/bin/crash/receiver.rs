@@ -75,11 +75,6 @@ impl Receiver {
         self.lock().slips.clear();
     }
 
-    /// How many slips are still to come.
-    pub(crate) fn slips(&self) -> usize {
-        self.lock().slips.len()
-    }
-
     /// How often each object was told: `sap-ecc ch_…`.
     pub(crate) fn calls(&self) -> BTreeMap<(String, String), u64> {
         self.lock().calls.clone()

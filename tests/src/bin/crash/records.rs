@@ -38,6 +38,9 @@ pub(crate) struct Arrival {
     pub(crate) words: Vec<String>,
     /// `None`: it was under way when the stand-in died. `Some(None)`: it was cut.
     pub(crate) went: Option<Option<u16>>,
+    pub(crate) came_ms: u64,
+    /// When it was answered or cut; 0 before.
+    pub(crate) went_ms: u64,
 }
 
 /// What one stand-in wrote down since the world began.
@@ -81,6 +84,7 @@ impl Records {
                 if let Some(arrival) = self.names.remove(&name).and_then(|place| self.arrivals.get_mut(place))
                 {
                     arrival.went = Some(status);
+                    arrival.went_ms = line["at_ms"].as_u64().unwrap_or_default();
                 }
                 continue;
             }
@@ -94,6 +98,8 @@ impl Records {
                 fault: text("fault"),
                 words: words(&said),
                 went: None,
+                came_ms: line["at_ms"].as_u64().unwrap_or_default(),
+                went_ms: 0,
             });
         }
         Ok(())

@@ -108,10 +108,6 @@ impl Count {
         }
     }
 
-    pub(crate) fn of(&self, what: &str) -> u64 {
-        self.0.get(what).copied().unwrap_or(0)
-    }
-
     pub(crate) fn to_json(&self) -> Value {
         json!(self.0)
     }

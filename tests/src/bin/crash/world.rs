@@ -17,7 +17,7 @@ use crate::receiver::Receiver;
 /// How long a claim may be kept: longer than any call, shorter than a sleep of the host.
 pub(crate) const LEASE_MS: u64 = 2_500;
 /// Anything that this program waits for; nothing waits so long but a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The ERPs, in the order in which the world has them.
 pub(crate) const ERPS: [System; 3] = [System::SapEcc, System::Epicor, System::SagePro];

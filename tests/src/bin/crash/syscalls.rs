@@ -1,0 +1,134 @@
+//! Every `fdatasync` of a short run: killed at the first, at the second, and so on until the run gets through; and a disk
+//! that fails from the first on, from the second on. Done to the real host from outside, with strace.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use portolan::stage::System;
+
+use crate::{
+    deeds::deeds,
+    judge::Judge,
+    load::Load,
+    random::{now, rest},
+    report::{Count, Findings},
+    world::{Make, Pace, Places, World},
+};
+
+/// How long a run may take until it is taken for one that got through.
+const RUN: Duration = Duration::from_secs(6);
+/// Where a disk that fails is looked at no further.
+const FAILURES_MAX: usize = 40;
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) runs: u64,
+    pub(crate) findings: Findings,
+    pub(crate) count: Count,
+    pub(crate) took: Duration,
+}
+
+/// None when there is no strace.
+pub(crate) async fn play(
+    places: &Places,
+    every: usize,
+    make: &Make<'_>,
+    say: impl Fn(&str),
+) -> anyhow::Result<Option<Outcome>> {
+    let Some(strace) = strace() else { return Ok(None) };
+    let (began, mut outcome) = (now(), Outcome::default());
+    let make = Make { erps: vec![System::SagePro], pace: Pace::SCRIPTED, ..make.clone() };
+    let mut world = World::set_up(places, "syscalls", &make).await?;
+    let mut judge = Judge::of(&world);
+    let mut nth = 1;
+    loop {
+        let inject = format!("inject=fdatasync:signal=SIGKILL:when={nth}");
+        let died = run(&mut world, &mut judge, (&strace, &inject), &mut outcome).await?;
+        outcome.count.add(if died { "killed at an fdatasync" } else { "got through" });
+        if !died {
+            break;
+        }
+        nth += every;
+    }
+    say(&format!("a run has about {nth} fdatasyncs"));
+    for (call, error) in [("fdatasync", "EIO"), ("pwrite64", "ENOSPC")] {
+        for nth in (3..FAILURES_MAX).step_by(every) {
+            let inject = format!("inject={call}:error={error}:when={nth}+");
+            run(&mut world, &mut judge, (&strace, &inject), &mut outcome).await?;
+            outcome.count.add(&format!("disks that failed with {error}"));
+        }
+    }
+    outcome.took = began.elapsed();
+    Ok(Some(outcome))
+}
+
+fn strace() -> Option<PathBuf> {
+    let path = ["/usr/bin/strace", "/usr/local/bin/strace"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|path| path.exists())?;
+    let works = std::process::Command::new(&path).args(["-qq", "-o", "/dev/null", "true"]).status().ok()?;
+    works.success().then_some(path)
+}
+
+/// A dozen events under this injection; then without it, and the judge. Whether the host died.
+async fn run(
+    world: &mut World,
+    judge: &mut Judge,
+    (strace, inject): (&Path, &str),
+    outcome: &mut Outcome,
+) -> anyhow::Result<bool> {
+    let (label, mut load) = (format!("{inject} {}", outcome.runs), Load::default());
+    outcome.runs += 1;
+    let (story, objects) = deeds(System::SagePro, &label, 1, |index| index == 0);
+    world.stripe.seed(&objects).await?;
+    let log = world.passes().with_file_name("strace.log");
+    std::fs::write(&log, "")?;
+    let trace = inject.split([':', '=']).nth(1).unwrap_or_default();
+    let args = ["-D", "-f", "-qq", "-e", &format!("trace={trace}"), "-e", inject, "-o"].map(str::to_owned);
+    let args = args.into_iter().chain([log.display().to_string()]).collect();
+    drop(world.host.kill().await);
+    world.host.start_under(Some((strace.to_owned(), args)));
+    // It may die before it is up.
+    let started = world.host.start_again().await.is_ok();
+    let mut story = story.into_iter();
+    for deed in story.by_ref().take(6) {
+        judge.happens(0, &deed);
+        load.send(&world.tenants[0], 0, deed, 0);
+    }
+    let (deadline, is_kill) = (now() + RUN, inject.contains("SIGKILL"));
+    let failed = || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("(INJECTED)"));
+    while started && now() < deadline && !world.host.has_ended()? && (is_kill || !failed()) {
+        if is_kill && world.is_at_rest().await.unwrap_or(false) && load.is_done() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    if started && !is_kill && failed() {
+        for deed in story.take(3) {
+            judge.happens(0, &deed);
+            let answer = world.tenants[0].webhook(deed.body.as_bytes()).await;
+            if let Ok((status, _)) = &answer
+                && status.is_success()
+            {
+                outcome.findings.untrue(format!("{inject}: an event was acknowledged on a disk that fails"));
+            }
+            outcome.count.add("answers on a disk that fails");
+            load.send(&world.tenants[0], 0, deed, 0);
+        }
+    }
+    let died = !started || world.host.has_ended()?;
+    drop(world.host.kill().await);
+    world.host.start_under(None);
+    world.host.start_again().await?;
+    let done = load.all().await.unwrap_or_else(|text| {
+        outcome.findings.restless(text);
+        Vec::new()
+    });
+    rest(world, &mut outcome.findings, &mut outcome.count).await?;
+    outcome.findings.join(judge.judge(world, &done, &mut outcome.count).await?);
+    Ok(died)
+}
