@@ -7,10 +7,13 @@
     reason = "in a test every surprise is a panic"
 )]
 
+mod cards;
 mod crashes;
 mod customers_back;
 mod demo;
+mod door;
 mod faults;
+mod forgeries;
 mod hooks;
 mod modules;
 mod notify;

@@ -52,6 +52,12 @@ pub struct ApiSettings {
     pub module_bytes_max: usize,
     /// How long a body may take to arrive, in milliseconds.
     pub body_ms_max: u64,
+    /// What all bodies of hooks and JSON may hold in memory together, in bytes.
+    pub bodies_bytes_max: usize,
+    /// Modules that are uploaded at once.
+    pub uploads_max: usize,
+    /// Modules that one tenant uploads at once.
+    pub uploads_per_tenant_max: usize,
 }
 
 impl Default for ApiSettings {
@@ -61,6 +67,9 @@ impl Default for ApiSettings {
             json_bytes_max: 4 << 20,
             module_bytes_max: 32 << 20,
             body_ms_max: 10_000,
+            bodies_bytes_max: 256 << 20,
+            uploads_max: 8,
+            uploads_per_tenant_max: 2,
         }
     }
 }
@@ -74,6 +83,8 @@ pub struct Api {
     vault: Arc<Vault>,
     metrics: PrometheusHandle,
     settings: Arc<ApiSettings>,
+    room: body::Room,
+    uploads: modules::Uploads,
 }
 
 impl Api {
@@ -87,7 +98,9 @@ impl Api {
         settings: ApiSettings,
     ) -> Self {
         let intake = Arc::new(Intake::new(shared.clone()));
-        Self { shared, intake, sandbox, vault, metrics, settings: Arc::new(settings) }
+        let room = body::Room::new(settings.bodies_bytes_max);
+        let uploads = modules::Uploads::new(&settings);
+        Self { shared, intake, sandbox, vault, metrics, settings: Arc::new(settings), room, uploads }
     }
 
     /// All routes.
@@ -99,6 +112,7 @@ impl Api {
             .route("/sources", get(sources::list_sources).post(sources::create_source))
             .route("/sources/{id}", get(sources::get_source).put(sources::update_source))
             .route("/sources/{id}/register", post(register::register_source))
+            .route("/sources/{id}/rotate", post(sources::rotate_secret))
             .route("/lookup-tables", get(lookups::list_tables))
             .route("/lookup-tables/{table}/rows", get(lookups::list_rows).put(lookups::put_rows))
             .route("/lookup-tables/{table}/rows/{key}", get(lookups::get_row).delete(lookups::delete_row))

@@ -6,6 +6,7 @@
 
 mod compile;
 mod demo;
+mod masked;
 mod serve;
 mod settings;
 mod source;

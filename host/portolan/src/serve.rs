@@ -20,6 +20,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
+use crate::masked::Masked;
 use crate::settings::{LogFormat, Settings, SettingsArgs};
 
 /// `portolan serve`
@@ -172,6 +173,7 @@ fn api_settings(settings: &Settings) -> ApiSettings {
     ApiSettings {
         hook_bytes_max: settings.server.hook_bytes_max,
         body_ms_max: settings.server.body_ms_max,
+        bodies_bytes_max: settings.server.bodies_bytes_max,
         ..ApiSettings::default()
     }
 }
@@ -180,14 +182,18 @@ const fn server_settings(settings: &Settings) -> ServerSettings {
     let server = &settings.server;
     ServerSettings {
         connections_max: server.connections_max,
+        connections_per_address_max: server.connections_per_address_max,
+        head_bytes_max: server.head_bytes_max,
         header_ms_max: server.header_ms_max,
+        write_ms_max: server.write_ms_max,
+        idle_ms_max: server.idle_ms_max,
         shutdown_ms_max: server.shutdown_ms_max,
     }
 }
 
 fn start_log(settings: &Settings) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().parse(&settings.log.filter).context("log.filter")?;
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    let log = tracing_subscriber::fmt().with_writer(|| Masked(std::io::stderr())).with_env_filter(filter);
     match settings.log.format {
         // Colours are for eyes: a log that goes into a file has none.
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0005_guilt.sql"),
     include_str!("../../migrations/0006_audit.sql"),
     include_str!("../../migrations/0007_restore.sql"),
+    include_str!("../../migrations/0008_cards.sql"),
 ];
 
 /// Makes what is missing.
