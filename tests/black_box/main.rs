@@ -7,12 +7,15 @@
     reason = "in a test every surprise is a panic"
 )]
 
+mod cards;
 mod crash;
 mod crashes;
 mod customers_back;
 mod demo;
 mod desk;
+mod door;
 mod faults;
+mod forgeries;
 mod hooks;
 mod modules;
 mod notify;

@@ -10,6 +10,7 @@
     reason = "in a test every surprise is a panic"
 )]
 
+pub mod forgeries;
 pub mod restore;
 
 use std::{

@@ -10,7 +10,7 @@
 //! | [`toolchain`] | a compiler that can build for WebAssembly, found or made |
 //! | [`suite`] | `cargo xtask test` |
 //! | [`demo`] | `cargo xtask demo` and `cargo xtask bench` |
-//! | [`proof`] | `cargo xtask crash`, `power`, `hostile`, `isolation` |
+//! | [`proof`] | `cargo xtask crash`, `power`, `hostile`, `isolation`, `door` |
 //! | [`tidy`] | the house rules that no compiler checks |
 //! | [`repository`] | where things are, and what git tracks |
 //! | [`process`] | starting programs and saying so |
@@ -66,6 +66,8 @@ enum Command {
     Hostile(proof::Arguments),
     /// Measures what a tenant notices of an attack by another.
     Isolation(proof::Arguments),
+    /// Holds forged requests and slow senders against a host.
+    Door(proof::Arguments),
     /// Checks the house rules that no compiler checks.
     Tidy,
 }
@@ -92,6 +94,7 @@ fn run(command: Command) -> anyhow::Result<Ended> {
         Command::Power(arguments) => proof::run(&repository, "power", &arguments),
         Command::Hostile(arguments) => proof::run(&repository, "hostile", &arguments),
         Command::Isolation(arguments) => proof::run(&repository, "isolation", &arguments),
+        Command::Door(arguments) => proof::run(&repository, "door", &arguments),
         Command::Tidy => tidy::run(&repository),
     }
 }

@@ -1,36 +1,88 @@
 //! Bodies of requests: read up to a limit and within a deadline, before anything else is done with them.
+//!
+//! What all bodies together may hold in memory is bounded as well: `bodies_bytes_max` of hooks and JSON, and so many
+//! modules at once. Whoever comes when that is used up is asked to come again.
 
-use std::time::Duration;
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, HttpBody},
     extract::{FromRequest, Request},
     http::{StatusCode, header},
 };
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{Api, problem::Problem};
 
-/// Reads a whole body of at most `bytes_max` bytes.
-pub(crate) async fn read(request: Request, bytes_max: usize, patience: Duration) -> Result<Bytes, Problem> {
+/// How finely memory is counted.
+const GRAIN_BYTES: usize = 1 << 10;
+
+/// Memory for bodies.
+#[derive(Debug, Clone)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+impl Room {
+    /// For this many bytes.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self(Arc::new(Semaphore::new((bytes_max / GRAIN_BYTES).min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// Room for as many bytes more, held with what is held already.
+    fn hold(&self, bytes: usize, held: &mut Option<OwnedSemaphorePermit>) -> Result<(), Refused> {
+        let grains = u32::try_from(bytes.div_ceil(GRAIN_BYTES)).unwrap_or(u32::MAX);
+        let more = self.0.clone().try_acquire_many_owned(grains).map_err(|_| Refused::NoRoom)?;
+        match held {
+            Some(held) => held.merge(more),
+            None => *held = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// A whole body; its memory counts until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Held {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+/// Limits of one body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits<'a> {
+    /// The most bytes.
+    pub(crate) bytes_max: usize,
+    /// How long it may take to arrive as a whole.
+    pub(crate) patience: Duration,
+    /// What all bodies of its kind share.
+    pub(crate) room: &'a Room,
+}
+
+enum Refused {
+    TooLarge,
+    NoRoom,
+    Cut,
+}
+
+/// Reads a whole body.
+pub(crate) async fn read(request: Request, limits: Limits<'_>) -> Result<Held, Problem> {
     if request.headers().contains_key(header::CONTENT_ENCODING) {
         let text = "Compressed bodies are not accepted; send it without Content-Encoding.";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding", text));
     }
-    let too_large = || {
-        let text = format!("The body is larger than {bytes_max} bytes.");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", text)
-    };
-    let body = request.into_body();
-    if body.size_hint().lower() > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
-        return Err(too_large());
-    }
-    match tokio::time::timeout(patience, collect(body, bytes_max)).await {
-        Ok(Ok(Some(bytes))) => Ok(bytes),
-        Ok(Ok(None)) => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "body-cut", "The body ended too early.")),
+    match tokio::time::timeout(limits.patience, collect(request.into_body(), limits)).await {
+        Ok(Ok(held)) => Ok(held),
+        Ok(Err(refused)) => Err(told(&refused, limits.bytes_max)),
         Err(_) => {
             let text = "The body took too long to arrive.";
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", text))
@@ -38,13 +90,44 @@ pub(crate) async fn read(request: Request, bytes_max: usize, patience: Duration)
     }
 }
 
-/// `None` when the body is larger than allowed.
-async fn collect(body: Body, bytes_max: usize) -> Result<Option<Bytes>, axum::Error> {
-    match Limited::new(body, bytes_max).collect().await {
-        Ok(collected) => Ok(Some(collected.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => Ok(None),
-        Err(error) => Err(axum::Error::new(error)),
+fn told(refused: &Refused, bytes_max: usize) -> Problem {
+    match refused {
+        Refused::TooLarge => {
+            let text = format!("The body is larger than {bytes_max} bytes.");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", text)
+        }
+        Refused::NoRoom => {
+            let text = "Too many bodies are arriving at once. Nothing was changed; try again in a moment.";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "bodies-busy", text)
+        }
+        Refused::Cut => Problem::new(StatusCode::BAD_REQUEST, "body-cut", "The body ended too early."),
     }
+}
+
+async fn collect(mut body: Body, limits: Limits<'_>) -> Result<Held, Refused> {
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if declared > limits.bytes_max {
+        return Err(Refused::TooLarge);
+    }
+    let mut held = None;
+    let (mut bytes, mut counted) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        // Trailers say nothing that is looked at.
+        let Ok(data) = frame.map_err(|_| Refused::Cut)?.into_data() else { continue };
+        let length = bytes.len().saturating_add(data.len());
+        if length > limits.bytes_max {
+            return Err(Refused::TooLarge);
+        }
+        if length > counted {
+            // Twice as much each time, as the buffer grows; never for what was only declared.
+            let wanted = length.max((counted * 2).min(limits.bytes_max));
+            limits.room.hold(wanted - counted, &mut held)?;
+            counted = wanted;
+            bytes.reserve(wanted - bytes.len());
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Held { bytes: bytes.freeze(), _room: held })
 }
 
 /// A JSON body of the admin API.
@@ -54,8 +137,12 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        let patience = Duration::from_millis(api.settings.body_ms_max);
-        let bytes = read(request, api.settings.json_bytes_max, patience).await?;
+        let limits = Limits {
+            bytes_max: api.settings.json_bytes_max,
+            patience: Duration::from_millis(api.settings.body_ms_max),
+            room: &api.room,
+        };
+        let bytes = read(request, limits).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             Problem::new(
                 StatusCode::BAD_REQUEST,

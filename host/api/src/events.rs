@@ -74,7 +74,7 @@ pub(crate) async fn get_event(
     Ok(axum::Json(told))
 }
 
-/// `GET …/events/{id}/payload`: the exact bytes.
+/// `GET …/events/{id}/payload`: the bytes as they came, but for card numbers.
 pub(crate) async fn get_payload(
     State(api): State<Api>,
     caller: InScope<Viewer>,
@@ -176,5 +176,6 @@ fn render(event: &Event) -> Value {
         "received_at": event.received_at.to_string(),
         "state": event.state,
         "reason": event.reason,
+        "cards_masked": event.cards_masked,
     })
 }

@@ -58,6 +58,12 @@ pub struct ApiSettings {
     pub body_ms_max: u64,
     /// Where a backup is kept while it is sent.
     pub backup_dir: PathBuf,
+    /// What all bodies of hooks and JSON may hold in memory together, in bytes.
+    pub bodies_bytes_max: usize,
+    /// Modules that are uploaded at once.
+    pub uploads_max: usize,
+    /// Modules that one tenant uploads at once.
+    pub uploads_per_tenant_max: usize,
 }
 
 impl Default for ApiSettings {
@@ -68,6 +74,9 @@ impl Default for ApiSettings {
             module_bytes_max: 32 << 20,
             body_ms_max: 10_000,
             backup_dir: PathBuf::from("."),
+            bodies_bytes_max: 256 << 20,
+            uploads_max: 8,
+            uploads_per_tenant_max: 2,
         }
     }
 }
@@ -82,6 +91,8 @@ pub struct Api {
     rotation: Option<Arc<Rotation>>,
     metrics: PrometheusHandle,
     settings: Arc<ApiSettings>,
+    room: body::Room,
+    uploads: modules::Uploads,
 }
 
 impl Api {
@@ -95,7 +106,10 @@ impl Api {
         settings: ApiSettings,
     ) -> Self {
         let intake = Arc::new(Intake::new(shared.clone()));
-        Self { shared, intake, sandbox, vault, rotation: None, metrics, settings: Arc::new(settings) }
+        let room = body::Room::new(settings.bodies_bytes_max);
+        let uploads = modules::Uploads::new(&settings);
+        let (rotation, settings) = (None, Arc::new(settings));
+        Self { shared, intake, sandbox, vault, rotation, metrics, settings, room, uploads }
     }
 
     /// With master keys that can be changed.
@@ -117,6 +131,7 @@ impl Api {
             .route("/sources", get(sources::list_sources).post(sources::create_source))
             .route("/sources/{id}", get(sources::get_source).put(sources::update_source))
             .route("/sources/{id}/register", post(register::register_source))
+            .route("/sources/{id}/rotate", post(sources::rotate_secret))
             .route("/lookup-tables", get(lookups::list_tables))
             .route("/lookup-tables/{table}/rows", get(lookups::list_rows).put(lookups::put_rows))
             .route("/lookup-tables/{table}/rows/{key}", get(lookups::get_row).delete(lookups::delete_row))

@@ -1,24 +1,75 @@
 //! Modules: uploaded, checked, compiled elsewhere, described, stored.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     extract::{Request, State},
     http::StatusCode,
 };
-use portolan_domain::ModuleDigest;
+use portolan_domain::{ModuleDigest, TenantId};
 use portolan_sandbox::{AdmitError, ModuleLimits};
 use portolan_store::module::Module;
 use serde_json::{Value, json};
 
 use crate::{
-    Api,
+    Api, ApiSettings,
     auth::{Developer, OfTenant, Viewer},
     body,
     page::{self, Paged},
     params::Digest,
     problem::Problem,
 };
+
+/// Who uploads, so that nobody takes all places; and the memory of all uploads together.
+#[derive(Debug, Clone)]
+pub(crate) struct Uploads {
+    under_way: Arc<Mutex<HashMap<TenantId, usize>>>,
+    per_tenant_max: usize,
+    room: body::Room,
+}
+
+/// One upload under way.
+pub(crate) struct Upload {
+    under_way: Arc<Mutex<HashMap<TenantId, usize>>>,
+    tenant: TenantId,
+}
+
+impl Uploads {
+    pub(crate) fn new(settings: &ApiSettings) -> Self {
+        let room = body::Room::new(settings.module_bytes_max.saturating_mul(settings.uploads_max));
+        Self { under_way: Arc::default(), per_tenant_max: settings.uploads_per_tenant_max, room }
+    }
+
+    fn begin(&self, tenant: &TenantId) -> Result<Upload, Problem> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = under_way.entry(tenant.clone()).or_default();
+        if *count >= self.per_tenant_max {
+            return Err(busy("Other uploads of this tenant are under way; try again in a moment."));
+        }
+        *count += 1;
+        Ok(Upload { under_way: self.under_way.clone(), tenant: tenant.clone() })
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = under_way.get_mut(&self.tenant) {
+            *count -= 1;
+            if *count == 0 {
+                under_way.remove(&self.tenant);
+            }
+        }
+    }
+}
+
+fn busy(text: &'static str) -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "uploads-busy", text)
+}
 
 /// `POST /api/v1/modules`: the body is the component (or a core module that carries the component type). 201
 /// when it is new, 200 when the tenant has it already, 422 naming what is wrong with it and the remedy.
@@ -29,7 +80,9 @@ pub(crate) async fn upload_module(
 ) -> Result<(StatusCode, axum::Json<Value>), Problem> {
     // Larger than JSON by an order: it may take as much longer to arrive.
     let patience = Duration::from_millis(api.settings.body_ms_max.saturating_mul(6));
-    let bytes = body::read(request, api.settings.module_bytes_max, patience).await?;
+    let _place = api.uploads.begin(&caller.tenant)?;
+    let limits = body::Limits { bytes_max: api.settings.module_bytes_max, patience, room: &api.uploads.room };
+    let bytes = body::read(request, limits).await?;
     let digest = ModuleDigest::of(&bytes);
     if let Ok(known) = api.shared.store.module_get(&caller.tenant, &digest).await {
         return Ok((StatusCode::OK, axum::Json(render(&known))));
@@ -76,10 +129,7 @@ fn refused(error: AdmitError) -> Problem {
         AdmitError::Refused(refusal) => Problem::unprocessable(refusal.code, refusal.to_string())
             .with("message", json!(refusal.message))
             .with("remedy", json!(refusal.remedy)),
-        AdmitError::Busy => {
-            let text = "Other uploads of this tenant are being compiled; try again in a moment.";
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "uploads-busy", text)
-        }
+        AdmitError::Busy => busy("Other uploads of this tenant are being compiled; try again in a moment."),
         AdmitError::Unavailable(error) => Problem::unavailable(&error),
     }
 }

@@ -1,12 +1,15 @@
 //! How everything that goes wrong is told: RFC 9457 problem details with a stable code, a public sentence that
 //! holds the remedy, and the id of the request, which is also in the log.
 
+use std::panic::AssertUnwindSafe;
+
 use axum::{
     extract::Request,
     http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures::FutureExt;
 use portolan_store::StoreError;
 use serde_json::{Map, Value, json};
 
@@ -80,8 +83,15 @@ impl IntoResponse for Problem {
 pub(crate) async fn with_request_id(request: Request, next: Next) -> Response {
     let id = format!("req_{}", ulid::Ulid::new());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    // Whatever this request changes, the audit log tells who made it.
-    let mut response = portolan_store::audit::in_request(next.run(request)).await;
+    // Whatever this request changes, the audit log tells who made it. A handler that panics costs its own request, not
+    // the others of its connection.
+    let answered =
+        portolan_store::audit::in_request(AssertUnwindSafe(next.run(request)).catch_unwind()).await;
+    let mut response = answered.unwrap_or_else(|_| {
+        tracing::error!(request.id = id, request.method = %method, request.path = path, "a handler panicked");
+        let text = "The host has a fault. It is in its log under this request's id.";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", text).into_response()
+    });
     if response.status().is_client_error() || response.status().is_server_error() {
         tracing::info!(request.id = id, request.method = %method, request.path = path,
             response.status = response.status().as_u16(), "request refused");
@@ -102,4 +112,29 @@ pub(crate) async fn no_method() -> Problem {
         "method-not-allowed",
         "This address does not take that method.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, routing::get};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_answered_500_and_the_next_request_is_served() {
+        let panics = || async { Option::<&'static str>::None.expect("on purpose") };
+        let router = Router::new()
+            .route("/panics", get(panics))
+            .route("/works", get(|| async { "works" }))
+            .layer(axum::middleware::from_fn(with_request_id));
+        let ask = |path: &'static str| {
+            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            router.clone().oneshot(request)
+        };
+        let fault = ask("/panics").await.unwrap();
+        assert_eq!(fault.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(fault.headers().contains_key("x-request-id"));
+        assert_eq!(ask("/works").await.unwrap().status(), StatusCode::OK);
+    }
 }

@@ -8,7 +8,7 @@ use portolan_connectors::{CallContext, Connection, Found};
 use portolan_domain::{ConnectionId, RunId, Secret, SourceId, verdict::CallFailure};
 use portolan_pipeline::{
     connections::Opened,
-    routes::{Route, sealed_for},
+    routes::{ActiveSecret, Route, sealed_for, to_sealed},
     senders::Sender,
 };
 use portolan_store::source::Source;
@@ -103,8 +103,8 @@ fn kinds(route: &Route) -> Result<BTreeSet<String>, Problem> {
 
 /// One more active secret of the source.
 async fn keep(api: &Api, source: Source, route: &Route, secret: Secret) -> Result<(), Problem> {
-    let all = route.secrets.iter().cloned().chain([secret]).enumerate();
-    let named = all.map(|(n, secret)| (format!("secret.{n}"), secret)).collect();
+    let made = ActiveSecret { secret, until_s: None };
+    let named = to_sealed(route.secrets.iter().cloned().chain([made]));
     let sealed =
         api.vault.seal(&sealed_for(&source), &named).map_err(|error| Problem::unavailable(&error))?;
     api.shared.store.source_update(&source.scope, &source.id, source.settings, sealed).await?;

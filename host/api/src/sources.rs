@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use axum::{extract::State, http::StatusCode};
 use portolan_connectors::{Effect, Operation};
-use portolan_domain::{Secret, SourceId};
+use portolan_domain::{Secret, SourceId, Timestamp};
 use portolan_pipeline::{
-    routes::{PollSettings, SourceSettings, sealed_for},
+    routes::{ActiveSecret, PollSettings, SourceSettings, from_sealed, sealed_for, to_sealed},
     senders::{Auth, Sender},
-    vault::Secrets,
 };
 use portolan_store::source::Source;
 use serde::Deserialize;
@@ -92,6 +91,65 @@ pub(crate) async fn update_source(
     Ok(axum::Json(answer))
 }
 
+/// How long the old secret stays good unless the caller says otherwise, in seconds: as long as Stripe's default.
+const OVERLAP_S_DEFAULT: u64 = 86_400;
+/// The longest that two secrets are good beside each other, in seconds.
+const OVERLAP_S_MAX: u64 = 30 * 86_400;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rotation {
+    /// The new one.
+    secret: Secret,
+    /// How long the old ones stay good, in seconds; 0: they end now.
+    #[serde(default = "default_overlap")]
+    overlap_s: u64,
+}
+
+const fn default_overlap() -> u64 {
+    OVERLAP_S_DEFAULT
+}
+
+/// `POST …/sources/{id}/rotate`: a new secret; those before it end after the overlap, by themselves. Answers the source with
+/// `secrets`: one entry for each that is good, with its end.
+pub(crate) async fn rotate_secret(
+    State(api): State<Api>,
+    caller: InScope<Admin>,
+    Id(id): Id<SourceId>,
+    Json(rotation): Json<Rotation>,
+) -> Result<axum::Json<Value>, Problem> {
+    let refuse = |text: &str| Problem::unprocessable("invalid-source", text);
+    if rotation.overlap_s > OVERLAP_S_MAX {
+        return Err(refuse("overlap_s: at most 30 days"));
+    }
+    let source = api.shared.store.source_get(&caller.scope, &id).await?;
+    let sender = Sender::of(&source.system).ok_or_else(|| refuse("the source's system is unknown"))?;
+    let settings: SourceSettings = serde_json::from_value(source.settings.clone())
+        .map_err(|error| refuse(&format!("settings: {error}")))?;
+    let owner = sealed_for(&source);
+    let opened =
+        api.vault.open(&owner, &source.sealed_secrets).map_err(|error| Problem::unavailable(&error))?;
+    let now_s = api.shared.clock.now().as_seconds();
+    let end = now_s.saturating_add(rotation.overlap_s);
+    let until = |active: &ActiveSecret| Some(active.until_s.map_or(end, |until| until.min(end)));
+    let old = from_sealed(opened).into_iter().map(|old| ActiveSecret { until_s: until(&old), ..old });
+    let new = ActiveSecret { secret: rotation.secret, until_s: None };
+    let all: Vec<_> = [new].into_iter().chain(old.filter(|old| old.is_active(now_s))).collect();
+    let plain: Vec<Secret> = all.iter().map(|active| active.secret.clone()).collect();
+    check_secrets(sender, settings.auth_of(sender), &plain).map_err(refuse)?;
+    let mut answer = render(&source);
+    let ends = all
+        .iter()
+        .map(|active| json!({ "until": active.until_s.map(|s| Timestamp::from_seconds(s).to_string()) }));
+    if let Some(fields) = answer.as_object_mut() {
+        fields.insert("secrets".to_owned(), ends.collect());
+    }
+    let sealed = api.vault.seal(&owner, &to_sealed(all)).map_err(|error| Problem::unavailable(&error))?;
+    api.shared.store.source_update(&caller.scope, &id, source.settings, sealed).await?;
+    api.shared.routes.forget();
+    Ok(axum::Json(answer))
+}
+
 /// `GET …/sources`
 pub(crate) async fn list_sources(
     State(api): State<Api>,
@@ -144,8 +202,8 @@ async fn seal_and_check(
     if let Some(poll) = &settings.poll {
         check_poll(api, &source, sender, poll).await?;
     }
-    let named = secrets.into_iter().enumerate().map(|(n, secret)| (format!("secret.{n}"), secret));
-    let sealed = api.vault.seal(&sealed_for(&source), &named.collect::<Secrets>());
+    let named = to_sealed(secrets.into_iter().map(|secret| ActiveSecret { secret, until_s: None }));
+    let sealed = api.vault.seal(&sealed_for(&source), &named);
     source.sealed_secrets = sealed.map_err(|error| Problem::unavailable(&error))?;
     Ok((source, settings.poll.map(|poll| Duration::from_secs(poll.every_s))))
 }

@@ -1,5 +1,5 @@
 //! What all connections have in common, said once: [`Guarded`] stands between the host and a [`System`]
-//! (one connector's own code). It knows the operations, keeps secrets out of problems, bounds their size,
+//! (one connector's own code). It knows the operations, keeps secrets out of problems and card numbers out of everything, bounds their size,
 //! sees to it that no read ends ambiguous, and records each call.
 
 use std::{sync::Arc, time::Duration};
@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use portolan_domain::{
     Secret,
+    card::{mask, mask_json},
     class::WriteClass,
     verdict::{CallFailure, CallProblem},
 };
@@ -117,6 +118,7 @@ impl<S: System + 'static> Connection for Guarded<S> {
         }
         let (call, began) = (Call::begin(&self.pool, context), Instant::now());
         let result = self.system.read(operation, parameters, &call).await;
+        let result = result.map(found_without_cards);
         let result = result.map_err(|failure| self.scrub.failure(unambiguous(failure)));
         self.record(operation, &call, began, &result);
         result
@@ -132,7 +134,7 @@ impl<S: System + 'static> Connection for Guarded<S> {
             return Err(self.unknown(operation, "write"));
         }
         let (call, began) = (Call::begin(&self.pool, context), Instant::now());
-        let result = self.system.write(operation, body, &call).await;
+        let result = self.system.write(operation, body, &call).await.map(without_cards);
         let result = result.map_err(|failure| self.scrub.failure(failure));
         self.record(operation, &call, began, &result);
         result
@@ -175,6 +177,19 @@ impl<S: System + 'static> Connection for Guarded<S> {
 
     fn traffic(&self) -> Traffic {
         self.limits.traffic
+    }
+}
+
+/// What a system says goes to modules and into the store: no card number goes with it.
+fn without_cards(mut said: Value) -> Value {
+    mask_json(&mut said);
+    said
+}
+
+fn found_without_cards(found: Found) -> Found {
+    match found {
+        Found::Yes(said) => Found::Yes(without_cards(said)),
+        Found::No => Found::No,
     }
 }
 
@@ -226,9 +241,10 @@ impl Scrub {
     }
 
     fn problem(&self, problem: &mut CallProblem) {
-        problem.message = cut(&self.text(&problem.message), MESSAGE_BYTES_MAX);
+        problem.message = cut(&mask(&self.text(&problem.message)), MESSAGE_BYTES_MAX);
         let mut detail = std::mem::take(&mut problem.detail);
         self.value(&mut detail);
+        mask_json(&mut detail);
         let text = detail.to_string();
         if text.len() > DETAIL_BYTES_MAX {
             detail = json!({"cut": cut(&text, MESSAGE_BYTES_MAX)});

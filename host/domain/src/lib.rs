@@ -9,6 +9,7 @@
 //! | [`id`] | the typed ids (`evt_…`, `run_…`) |
 //! | [`time`] | [`Timestamp`] and the [`Clock`] that everything takes as an argument |
 //! | [`tenant`] | [`Scope`]: which tenant, in which environment |
+//! | [`card`] | card numbers: found and masked before anything is stored |
 //! | [`contract`] | the contract with modules (`wit/mapping.wit`) as plain Rust types |
 //! | [`plan`] | what must hold before a plan is stored |
 //! | [`mod@pointer`] | JSON Pointers: reading, and copying values from responses into bodies |
@@ -19,6 +20,7 @@
 //! | [`retry`] | exponential back-off with full jitter |
 //! | [`secret`] | values that never print |
 
+pub mod card;
 pub mod class;
 pub mod contract;
 pub mod id;

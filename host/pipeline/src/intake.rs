@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +13,10 @@ use bytes::Bytes;
 use futures::future::join_all;
 use http::HeaderMap;
 use portolan_domain::{
-    AlertId, Environment, EventId, RunId, SourceId, contract::Severity, state::EventState,
+    AlertId, Environment, EventId, RunId, Secret, SourceId,
+    card::{Form, mask_bytes},
+    contract::Severity,
+    state::EventState,
 };
 use portolan_proof::{Bug, Point, has, pass};
 use portolan_store::{
@@ -21,16 +24,16 @@ use portolan_store::{
     alert::NewAlert,
     event::{Accepted, Event, NewRun},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
     Shared,
     routes::{LiveMode, Route, RouteError},
-    senders::{EventHead, Proof, signature::SignatureProblem},
+    senders::{EventHead, Proof, Sender, signature::SignatureProblem, told, verify_in_vain},
 };
 
-/// An alert about a source's signatures is stored at most this often; the metric counts each.
+/// An alert of one kind about a source is stored at most this often; the metric counts each.
 const ALERT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the sender is told.
@@ -38,9 +41,8 @@ const ALERT_PAUSE: Duration = Duration::from_secs(1);
 pub enum Answer {
     /// Every event of the request is durable (or was, when it is a repeat).
     Accepted(Vec<Taken>),
-    /// No source has this address.
-    UnknownSource,
-    /// Not signed by anyone who knows the source's secret, or too long ago.
+    /// Not signed by anyone who knows the source's secret, or too long ago; or there is no such source. This is what the
+    /// sender may be told of it.
     Refused(SignatureProblem),
     /// It could not be made durable: the sender must try again.
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
@@ -59,7 +61,7 @@ pub struct Taken {
 #[derive(Debug)]
 pub struct Intake {
     shared: Shared,
-    alerted: Mutex<HashMap<SourceId, Duration>>,
+    alerted: Mutex<HashMap<(SourceId, &'static str), Duration>>,
 }
 
 impl Intake {
@@ -70,25 +72,63 @@ impl Intake {
     }
 
     /// Takes one request in. When this returns `Accepted`, its events survive power loss.
-    pub async fn accept(&self, source: &SourceId, headers: &HeaderMap, body: Bytes) -> Answer {
-        let route = match self.shared.routes.find(source).await {
+    ///
+    /// The signature is that of the bytes as they came. Everything after it sees only what may be stored: card numbers
+    /// are masked before anything else is read, so that no key, kind, id or reason holds one either.
+    pub async fn accept(&self, source: &str, headers: &HeaderMap, body: &Bytes) -> Answer {
+        let found = match source.parse::<SourceId>() {
+            Ok(source) => self.shared.routes.find(&source).await,
+            Err(_) => Err(RouteError::Store(StoreError::NotFound)),
+        };
+        let route = match found {
             Ok(route) => route,
-            Err(RouteError::Store(StoreError::NotFound)) => return Answer::UnknownSource,
+            Err(RouteError::Store(StoreError::NotFound)) => return self.refuse_unknown(headers, body),
             Err(error) => return Answer::Unavailable(Box::new(error)),
         };
-        if let Err(problem) = self.verify(&route, headers, &body) {
+        if let Err(problem) = self.verify(&route, headers, body) {
             metrics::counter!("portolan_events_refused_total", "code" => problem.code()).increment(1);
             self.alert(&route, problem).await;
-            return Answer::Refused(problem);
+            return Answer::Refused(told(headers, problem));
         }
         pass(Point::SignatureChecked);
         let media_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let events = self.read(&route, media_type, &body);
+        let (body, masked) = without_cards(route.sender, body);
+        let mut events = self.read(&route, media_type, &body);
+        for (event, _) in &mut events {
+            event.cards_masked = masked;
+        }
+        if portolan_proof::has(portolan_proof::Bug::AnswerBeforeCommit) {
+            return self.answer_before_commit(&route, events);
+        }
+        if masked > 0 {
+            self.alert_cards(&route, masked).await;
+        }
         let stored = join_all(events.into_iter().map(|(event, runs)| self.store(&route, event, runs))).await;
         match stored.into_iter().collect::<Result<Vec<_>, _>>() {
             Ok(taken) => Answer::Accepted(taken),
             Err(error) => Answer::Unavailable(Box::new(error)),
         }
+    }
+
+    /// The bug that the crash proof must find: an answer that promises what is not done.
+    fn answer_before_commit(&self, route: &Arc<Route>, events: Vec<(Event, Vec<NewRun>)>) -> Answer {
+        let taken =
+            events.iter().map(|(event, _)| Taken { event: event.id.clone(), repeat: false }).collect();
+        let (intake, route) = (Self::new(self.shared.clone()), route.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            for (event, runs) in events {
+                drop(intake.store(&route, event, runs).await);
+            }
+        });
+        Answer::Accepted(taken)
+    }
+
+    /// As for a source that does not believe the request: see [`told`].
+    fn refuse_unknown(&self, headers: &HeaderMap, body: &[u8]) -> Answer {
+        verify_in_vain(headers, body, self.shared.clock.now().as_seconds());
+        metrics::counter!("portolan_events_refused_total", "code" => "unknown-source").increment(1);
+        Answer::Refused(told(headers, SignatureProblem::Mismatch))
     }
 
     /// Takes in an event that was asked for rather than sent.
@@ -130,12 +170,15 @@ impl Intake {
 
     fn verify(&self, route: &Route, headers: &HeaderMap, body: &[u8]) -> Result<(), SignatureProblem> {
         let settings = &self.shared.settings;
+        let now_s = self.shared.clock.now().as_seconds();
+        let active = route.secrets.iter().filter(|secret| secret.is_active(now_s));
+        let secrets: Vec<&Secret> = active.map(|active| &active.secret).collect();
         let proof = Proof {
             auth: route.settings.auth_of(route.sender),
-            secrets: &route.secrets,
+            secrets: &secrets,
             certificates: &route.settings.certificates,
             certificate_header: settings.client_certificate_header.as_ref(),
-            now_s: self.shared.clock.now().as_seconds(),
+            now_s,
             tolerance_s: settings.signature_tolerance_s,
         };
         route.sender.verify(&proof, headers, body)
@@ -182,6 +225,7 @@ impl Intake {
             payload: head.payload.into(),
             state: EventState::Routed,
             reason: None,
+            cards_masked: 0,
         }
     }
 
@@ -205,26 +249,44 @@ impl Intake {
     }
 
     async fn alert(&self, route: &Route, problem: SignatureProblem) {
+        let title = format!("requests to source {:?} do not prove who sends them", route.source.name);
+        self.raise(route, problem.code(), title, json!({ "problem": problem.to_string() })).await;
+    }
+
+    async fn alert_cards(&self, route: &Route, masked: u32) {
+        let title = format!("source {:?} sends card numbers, which are masked", route.source.name);
+        let remedy = "have the sender leave them out: Portolan has no use for them, and they put it in scope of PCI DSS";
+        self.raise(route, "card-numbers-masked", title, json!({ "masked": masked, "remedy": remedy })).await;
+    }
+
+    async fn raise(&self, route: &Route, code: &'static str, title: String, mut detail: Value) {
         let now = self.shared.clock.monotonic();
         {
             let mut alerted = self.alerted.lock().unwrap_or_else(PoisonError::into_inner);
-            match alerted.get(&route.source.id) {
+            let key = (route.source.id.clone(), code);
+            match alerted.get(&key) {
                 Some(last) if now.saturating_sub(*last) < ALERT_PAUSE => return,
-                _ => alerted.insert(route.source.id.clone(), now),
+                _ => alerted.insert(key, now),
             };
         }
         let at = self.shared.clock.now();
-        let alert = NewAlert {
-            id: AlertId::generate(at),
-            severity: Severity::Warning,
-            code: problem.code().to_owned(),
-            title: format!("requests to source {:?} do not prove who sends them", route.source.name),
-            detail: json!({ "source": route.source.id, "problem": problem.to_string() }),
-            at,
-        };
+        if let Some(detail) = detail.as_object_mut() {
+            detail.insert("source".to_owned(), json!(route.source.id));
+        }
+        let (id, code) = (AlertId::generate(at), code.to_owned());
+        let alert = NewAlert { id, severity: Severity::Warning, code, title, detail, at };
         if let Err(error) = self.shared.store.alert_raise(&route.source.scope, alert).await {
             tracing::error!(error = &error as &dyn std::error::Error, "an alert could not be stored");
         }
+    }
+}
+
+/// The body with its card numbers masked, and how many there were.
+fn without_cards(sender: Sender, body: &Bytes) -> (Bytes, u32) {
+    let form = if sender == Sender::SapEcc { Form::Text } else { Form::Json };
+    match mask_bytes(body, form) {
+        None => (body.clone(), 0),
+        Some((masked, count)) => (masked.into(), u32::try_from(count).unwrap_or(u32::MAX)),
     }
 }
 

@@ -13,6 +13,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures::FutureExt;
 use portolan_domain::{
     AlertId, ModuleDigest, TenantId, Timestamp,
+    card::mask_json,
     contract::{Deferral, EventFacts, Fact, Input, LogLine, Outcome, Severity},
     verdict::CallFailure,
 };
@@ -23,6 +24,7 @@ use portolan_store::{
     mapping::Mapping,
     run::{ModuleDeaths, RunClaim, RunEnd, RunRecord},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -169,7 +171,11 @@ impl Mapper {
                 Err(failure) => return Ok(self.dead(claim, &failure.code, failure.message)),
             };
             let Outcome::Need(needs) = outcome else {
-                execution.outcome = json!(outcome);
+                let (outcome, as_json) = match without_cards(outcome) {
+                    Ok(masked) => masked,
+                    Err(text) => return Ok(self.dead(claim, "guest-nonsense", text)),
+                };
+                execution.outcome = as_json;
                 return Ok(self.decided(claim, mapping, &description, outcome));
             };
             let known = &execution.facts;
@@ -378,6 +384,19 @@ fn input(claim: &RunClaim, mapping: &Mapping, payload: &str, facts: &[Fact]) -> 
         attempt: claim.attempt,
         settings: mapping.settings.clone(),
         facts: facts.to_vec(),
+    }
+}
+
+/// What a module decided, and the same as JSON, with card numbers masked: a reference, a key or an alert holds none.
+fn without_cards(outcome: Outcome) -> Result<(Outcome, Value), String> {
+    let mut as_json = json!(outcome);
+    if !mask_json(&mut as_json) {
+        return Ok((outcome, as_json));
+    }
+    match Outcome::deserialize(&as_json) {
+        Ok(masked) => Ok((masked, as_json)),
+        // A card number stands where no text can be: in an amount.
+        Err(error) => Err(format!("a card number where none can be masked: {error}")),
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::{
     senders::{Auth, Sender},
-    vault::{Sealed, Vault},
+    vault::{Sealed, Secrets, Vault},
 };
 
 /// How long a route is used before it is read again.
@@ -122,11 +122,54 @@ pub struct Route {
     pub sender: Sender,
     /// Its settings, read.
     pub settings: SourceSettings,
-    /// Every active secret.
-    pub secrets: Vec<Secret>,
+    /// Its secrets; those that are rolled end.
+    pub secrets: Vec<ActiveSecret>,
     /// Its enabled mappings.
     pub mappings: Vec<Mapping>,
     read_at: Duration,
+}
+
+/// A secret of a source.
+#[derive(Debug, Clone)]
+pub struct ActiveSecret {
+    /// What senders prove themselves with.
+    pub secret: Secret,
+    /// Until when it is good, in Unix seconds, once another has taken its place. None: until it is rolled.
+    pub until_s: Option<u64>,
+}
+
+impl ActiveSecret {
+    /// Whether it is good now.
+    #[must_use]
+    pub fn is_active(&self, now_s: u64) -> bool {
+        self.until_s.is_none_or(|until| now_s < until)
+    }
+}
+
+/// Between a secret's place and the end of its time, in the name under which it is sealed: `secret.1@1795169700`.
+const UNTIL: char = '@';
+
+/// A source's secrets as they are sealed.
+pub fn to_sealed(secrets: impl IntoIterator<Item = ActiveSecret>) -> Secrets {
+    let named = |(place, active): (usize, ActiveSecret)| {
+        let name = match active.until_s {
+            None => format!("secret.{place}"),
+            Some(until) => format!("secret.{place}{UNTIL}{until}"),
+        };
+        (name, active.secret)
+    };
+    secrets.into_iter().enumerate().map(named).collect()
+}
+
+/// A source's secrets as they were sealed.
+#[must_use]
+pub fn from_sealed(secrets: Secrets) -> Vec<ActiveSecret> {
+    let read = |(name, secret): (String, Secret)| {
+        // An end that cannot be read has come.
+        let until_s = name.split_once(UNTIL).map(|(_, until)| until.parse().unwrap_or(0));
+        ActiveSecret { secret, until_s }
+    };
+    secrets.into_iter().map(read).collect()
 }
 
 impl Route {
@@ -195,7 +238,7 @@ impl Routes {
 
     async fn read(&self, id: &SourceId, read_at: Duration) -> Result<Route, RouteError> {
         let source = self.store.source_at(id).await?;
-        let secrets = self.vault.open(&sealed_for(&source), &source.sealed_secrets)?.into_values().collect();
+        let secrets = from_sealed(self.vault.open(&sealed_for(&source), &source.sealed_secrets)?);
         let settings = serde_json::from_value(source.settings.clone())?;
         let sender = Sender::of(&source.system).ok_or_else(|| RouteError::System(source.system.clone()))?;
         let mut mappings = self.store.mapping_of_source(&source.scope, id).await?;
@@ -208,4 +251,25 @@ impl Routes {
 #[must_use]
 pub fn sealed_for(source: &Source) -> String {
     portolan_store::sealed::owner_of_source(&source.scope, &source.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rolled_secret_is_good_until_its_end_and_no_longer() {
+        let active = |text: &str, until_s| ActiveSecret { secret: Secret::new(text), until_s };
+        let read = from_sealed(to_sealed([active("new", None), active("old", Some(1_000))]));
+        let good = |now_s| {
+            read.iter()
+                .filter(|secret| secret.is_active(now_s))
+                .map(|s| s.secret.expose())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(good(999), ["new", "old"]);
+        assert_eq!(good(1_000), ["new"]);
+        let unreadable = Secrets::from([("secret.0@soon".to_owned(), Secret::new("x"))]);
+        assert!(!from_sealed(unreadable)[0].is_active(0));
+    }
 }

@@ -24,6 +24,9 @@ use signature::{SignatureProblem, verify_signature};
 /// Longest text taken from an event for an index, in characters: every system's ids are shorter than 100.
 const TEXT_CHARS_MAX: usize = 255;
 
+/// Levels of a JSON body. What skips over values that it does not know counts none, and modules recurse.
+const DEPTH_MAX: usize = 128;
+
 /// A kind of system that sends events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
@@ -57,7 +60,7 @@ pub struct Proof<'a> {
     /// What the source asks for.
     pub auth: Auth,
     /// Every active secret.
-    pub secrets: &'a [Secret],
+    pub secrets: &'a [&'a Secret],
     /// SHA-256 fingerprints of client certificates that are let in, in hex without separators.
     pub certificates: &'a [String],
     /// Where the proxy before us puts the fingerprint of the client's certificate. None: nobody is believed.
@@ -98,6 +101,9 @@ pub enum NotAnEvent {
         /// What it is not.
         why: String,
     },
+    /// JSON within JSON within JSON: what reads it may not survive it.
+    #[error("the body is nested deeper than 128 levels")]
+    TooDeep,
     /// A text that is used as a key is empty or too long.
     #[error("the event's {0} is empty, longer than 255 characters or has control characters")]
     BadText(&'static str),
@@ -158,16 +164,16 @@ impl Sender {
         match proof.auth {
             Auth::Signature => {
                 let header = only(headers, self.signature_header())?;
-                verify_signature(header, body, proof.secrets, proof.now_s, proof.tolerance_s)
+                verify_signature(header, body, proof.secrets.iter().copied(), proof.now_s, proof.tolerance_s)
             }
             Auth::Bearer => {
                 let token = authorization(headers, "Bearer ")?;
-                one_of(proof.secrets.iter().map(Secret::expose), token.as_bytes())
+                one_of(proof.secrets.iter().map(|secret| secret.expose()), token.as_bytes())
             }
             Auth::Basic => {
                 let text = authorization(headers, "Basic ")?;
                 let pair = STANDARD.decode(text).map_err(|_| SignatureProblem::CredentialsUnreadable)?;
-                one_of(proof.secrets.iter().map(Secret::expose), &pair)
+                one_of(proof.secrets.iter().map(|secret| secret.expose()), &pair)
             }
             Auth::ClientCertificate => {
                 let name = proof.certificate_header.ok_or(SignatureProblem::CredentialsMismatch)?;
@@ -183,6 +189,9 @@ impl Sender {
     /// # Errors
     /// Why it holds none.
     pub fn read(self, body: &Bytes) -> Result<Vec<EventHead>, NotAnEvent> {
+        if self != Self::SapEcc && depth(body) > DEPTH_MAX {
+            return Err(NotAnEvent::TooDeep);
+        }
         let heads = match self {
             Self::Stripe => vec![stripe::read_head(body)?],
             Self::SapEcc => idoc::read_heads(body)?,
@@ -193,6 +202,57 @@ impl Sender {
             check(head)?;
         }
         Ok(heads)
+    }
+}
+
+/// How deep JSON is nested. Of what is no JSON, some number.
+fn depth(body: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0usize, 0, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// What a sender is told that is not believed. From the request alone, so that nobody learns whether there is a source at
+/// an address, of which system it is and what it asks for: an address without a source answers the same. Only
+/// whoever signed with the source's secret learns that its clock is wrong. The tenant's alert says what
+/// was wrong indeed.
+#[must_use]
+pub fn told(headers: &HeaderMap, problem: SignatureProblem) -> SignatureProblem {
+    if problem == SignatureProblem::OutsideTolerance {
+        return problem;
+    }
+    let mut signatures =
+        ["stripe-signature", "x-signature"].into_iter().filter(|name| headers.contains_key(*name));
+    if let Some(name) = signatures.next() {
+        let one = only(headers, name).and_then(|value| value.ok_or(SignatureProblem::Unreadable));
+        return one.and_then(signature::read_header).err().unwrap_or(SignatureProblem::Mismatch);
+    }
+    if headers.contains_key(header::AUTHORIZATION) {
+        return SignatureProblem::CredentialsMismatch;
+    }
+    SignatureProblem::CredentialsUnreadable
+}
+
+/// As much work as it takes to find that a signature is not a source's, for an address without a source.
+pub fn verify_in_vain(headers: &HeaderMap, body: &[u8], now_s: u64) {
+    let nobodys = Secret::new("whsec_of_no_source_at_all_00000000");
+    for name in ["stripe-signature", "x-signature"] {
+        if let Ok(Some(header)) = only(headers, name) {
+            let refused = verify_signature(Some(header), body, [&nobodys], now_s, 0);
+            std::hint::black_box(refused.is_err());
+        }
     }
 }
 
@@ -239,7 +299,7 @@ fn one_of<'a>(known: impl Iterator<Item = &'a str>, given: &[u8]) -> Result<(), 
 mod tests {
     use super::*;
 
-    fn proof<'a>(auth: Auth, secrets: &'a [Secret], certificates: &'a [String]) -> Proof<'a> {
+    fn proof<'a>(auth: Auth, secrets: &'a [&'a Secret], certificates: &'a [String]) -> Proof<'a> {
         Proof { auth, secrets, certificates, certificate_header: None, now_s: 0, tolerance_s: 300 }
     }
 
@@ -249,7 +309,7 @@ mod tests {
 
     #[test]
     fn basic_and_bearer_are_any_active_secret_and_nothing_else() {
-        let secrets = [Secret::new("SAPHTTP:old-password-1"), Secret::new("SAPHTTP:new-password-2")];
+        let secrets = [&Secret::new("SAPHTTP:old-password-1"), &Secret::new("SAPHTTP:new-password-2")];
         let basic = |pair: &str| headers("authorization", &[&format!("Basic {}", STANDARD.encode(pair))]);
         let proof = proof(Auth::Basic, &secrets, &[]);
         for good in ["SAPHTTP:old-password-1", "SAPHTTP:new-password-2"] {

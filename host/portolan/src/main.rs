@@ -11,6 +11,7 @@ mod compile;
 mod demo;
 mod harden;
 mod key;
+mod masked;
 mod secrets;
 mod serve;
 mod settings;

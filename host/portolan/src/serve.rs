@@ -24,7 +24,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     audit::Checkpoints,
-    harden, secrets,
+    harden,
+    masked::Masked,
+    secrets,
     settings::{LogFormat, Settings, SettingsArgs},
 };
 
@@ -203,6 +205,7 @@ fn api_settings(settings: &Settings) -> ApiSettings {
         hook_bytes_max: settings.server.hook_bytes_max,
         body_ms_max: settings.server.body_ms_max,
         backup_dir: settings.data_dir.clone(),
+        bodies_bytes_max: settings.server.bodies_bytes_max,
         ..ApiSettings::default()
     }
 }
@@ -211,14 +214,18 @@ const fn server_settings(settings: &Settings) -> ServerSettings {
     let server = &settings.server;
     ServerSettings {
         connections_max: server.connections_max,
+        connections_per_address_max: server.connections_per_address_max,
+        head_bytes_max: server.head_bytes_max,
         header_ms_max: server.header_ms_max,
+        write_ms_max: server.write_ms_max,
+        idle_ms_max: server.idle_ms_max,
         shutdown_ms_max: server.shutdown_ms_max,
     }
 }
 
 fn start_log(settings: &Settings) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().parse(&settings.log.filter).context("log.filter")?;
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    let log = tracing_subscriber::fmt().with_writer(|| Masked(std::io::stderr())).with_env_filter(filter);
     match settings.log.format {
         // Colours are for eyes: a log that goes into a file has none.
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),

@@ -39,8 +39,19 @@ pub(crate) struct Settings {
 pub(crate) struct Server {
     /// Connections open at once.
     pub(crate) connections_max: usize,
-    /// How long a request's headers may take to arrive, in milliseconds.
+    /// Connections of one address (IPv6: of one /64) open at once. 0: no such bound, for a host behind a proxy.
+    pub(crate) connections_per_address_max: usize,
+    /// Largest head of a request (request line and headers), in bytes; at least 8192.
+    pub(crate) head_bytes_max: usize,
+    /// How long a request's headers may take to arrive, in milliseconds; also how long a connection may be idle
+    /// between two requests.
     pub(crate) header_ms_max: u64,
+    /// How long a client may read nothing of its answer, in milliseconds.
+    pub(crate) write_ms_max: u64,
+    /// After how long without a request a connection is closed, whatever else it does, in milliseconds.
+    pub(crate) idle_ms_max: u64,
+    /// What all bodies of hooks and JSON may hold in memory together, in bytes; beyond it, 503.
+    pub(crate) bodies_bytes_max: usize,
     /// How long a body may take to arrive, in milliseconds.
     pub(crate) body_ms_max: u64,
     /// Largest body of a hook, in bytes.
@@ -173,7 +184,12 @@ impl Default for Server {
         let api = portolan_api::ApiSettings::default();
         Self {
             connections_max: server.connections_max,
+            connections_per_address_max: server.connections_per_address_max,
+            head_bytes_max: server.head_bytes_max,
             header_ms_max: server.header_ms_max,
+            write_ms_max: server.write_ms_max,
+            idle_ms_max: server.idle_ms_max,
+            bodies_bytes_max: api.bodies_bytes_max,
             body_ms_max: api.body_ms_max,
             hook_bytes_max: api.hook_bytes_max,
             shutdown_ms_max: server.shutdown_ms_max,

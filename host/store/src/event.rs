@@ -30,8 +30,10 @@ pub struct Event {
     pub received_at: Timestamp,
     /// `application/json`
     pub media_type: String,
-    /// The exact bytes.
+    /// The bytes as they came, but for card numbers.
     pub payload: Vec<u8>,
+    /// How many card numbers of the request were masked before it was stored.
+    pub cards_masked: u32,
     /// What became of it at intake.
     pub state: EventState,
     /// Why, when it is dead or unrouted.

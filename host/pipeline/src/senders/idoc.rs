@@ -16,6 +16,9 @@ use super::{EventHead, NotAnEvent};
 const IDOCS_MAX: usize = 1_000;
 /// Segments in segments. The deepest standard types have eight levels.
 const DEPTH_MAX: usize = 32;
+/// The longest name of an element, in bytes. The root's is written into every event: a long one, times a thousand IDocs, would
+/// be a bomb.
+const NAME_BYTES_MAX: usize = 255;
 
 /// What is read of an IDoc.
 #[derive(Debug, Default)]
@@ -117,6 +120,9 @@ struct Packet<'a> {
 
 impl Packet<'_> {
     fn open(&mut self, name: &str, from: usize) -> Result<(), NotAnEvent> {
+        if name.len() > NAME_BYTES_MAX {
+            return Err(malformed(format!("it has a name that is longer than {NAME_BYTES_MAX} bytes")));
+        }
         self.path.push(name.to_owned());
         if self.path.len() > DEPTH_MAX {
             return Err(malformed(format!("it is deeper than {DEPTH_MAX} levels")));

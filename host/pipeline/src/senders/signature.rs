@@ -7,6 +7,7 @@
 use hmac::{Hmac, Mac};
 use portolan_domain::Secret;
 use sha2::Sha256;
+use subtle::{Choice, ConstantTimeEq};
 
 /// Signatures in one header that are looked at; Stripe sends one per active secret.
 const SIGNATURES_MAX: usize = 16;
@@ -55,6 +56,40 @@ impl SignatureProblem {
     }
 }
 
+/// What a signature header says: when it was signed, as text and number, and its `v1` signatures.
+pub(super) struct Signed<'a> {
+    at: &'a str,
+    time_s: u64,
+    signatures: Vec<&'a str>,
+}
+
+/// Reads a signature header: `t=<Unix seconds>` once, `v1=<64 lower-case hex digits>` once or several times, and schemes
+/// that are not looked at. There is one way to write each signature, and no room between: what was changed in
+/// any byte is another header.
+///
+/// # Errors
+/// `Unreadable` or `NoScheme`.
+pub(super) fn read_header(header: &str) -> Result<Signed<'_>, SignatureProblem> {
+    let mut signed_at = None;
+    let mut signatures = Vec::new();
+    for (scheme, value) in header.split(',').filter_map(|part| part.split_once('=')) {
+        match scheme {
+            // Two times: two readers might take different ones.
+            "t" if signed_at.is_some() => return Err(SignatureProblem::Unreadable),
+            "t" => signed_at = Some(value),
+            "v1" if signatures.len() < SIGNATURES_MAX => signatures.push(value),
+            _ => {}
+        }
+    }
+    let at = signed_at.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let at = at.ok_or(SignatureProblem::Unreadable)?;
+    let time_s = at.parse().map_err(|_| SignatureProblem::Unreadable)?;
+    if signatures.is_empty() {
+        return Err(SignatureProblem::NoScheme);
+    }
+    Ok(Signed { at, time_s, signatures })
+}
+
 /// Checks the value of a signature header.
 ///
 /// # Errors
@@ -67,37 +102,23 @@ pub fn verify_signature<'a>(
     now_s: u64,
     tolerance_s: u64,
 ) -> Result<(), SignatureProblem> {
-    let header = header.ok_or(SignatureProblem::Unreadable)?;
-    let mut signed_at = None;
-    let mut signatures = Vec::new();
-    for (scheme, value) in header.split(',').filter_map(|part| part.trim().split_once('=')) {
-        match scheme {
-            "t" if signed_at.is_none() => signed_at = Some(value),
-            "v1" if signatures.len() < SIGNATURES_MAX => signatures.push(value),
-            _ => {}
-        }
-    }
-    let signed_at = signed_at.ok_or(SignatureProblem::Unreadable)?;
-    let time: u64 = signed_at.parse().map_err(|_| SignatureProblem::Unreadable)?;
-    if signatures.is_empty() {
-        return Err(SignatureProblem::NoScheme);
-    }
-    let signatures: Vec<Vec<u8>> = signatures.iter().filter_map(|text| hex::decode(text).ok()).collect();
-    let mut matches = false;
+    let signed = read_header(header.ok_or(SignatureProblem::Unreadable)?)?;
+    let mut matches = Choice::from(0);
     for secret in secrets {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else { continue };
         // The text of the time is signed, not its number: a header may write it in its own way.
-        mac.update(signed_at.as_bytes());
+        mac.update(signed.at.as_bytes());
         mac.update(b".");
         mac.update(body);
-        for signature in &signatures {
-            matches |= mac.clone().verify_slice(signature).is_ok();
+        let expected = hex::encode(mac.finalize().into_bytes());
+        for signature in &signed.signatures {
+            matches |= expected.as_bytes().ct_eq(signature.as_bytes());
         }
     }
-    if !matches {
+    if !bool::from(matches) {
         return Err(SignatureProblem::Mismatch);
     }
-    if now_s.abs_diff(time) > tolerance_s {
+    if now_s.abs_diff(signed.time_s) > tolerance_s {
         return Err(SignatureProblem::OutsideTolerance);
     }
     Ok(())

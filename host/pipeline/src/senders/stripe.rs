@@ -3,17 +3,19 @@
 use bytes::Bytes;
 use portolan_domain::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{EventHead, NotAnEvent};
 
 #[derive(Deserialize)]
-struct RawEvent {
+struct RawEvent<'a> {
     object: Option<String>,
     id: String,
     #[serde(rename = "type")]
     kind: String,
-    created: Option<Value>,
+    /// As it stands there: a value of a million elements must not become one in memory.
+    #[serde(borrow)]
+    created: Option<&'a RawValue>,
     #[serde(default)]
     livemode: bool,
     account: Option<String>,
@@ -37,7 +39,7 @@ struct RawObject {
 /// Why the body is no event.
 pub(super) fn read_head(body: &Bytes) -> Result<EventHead, NotAnEvent> {
     let malformed = |why: String| NotAnEvent::Malformed { what: "a Stripe event", why };
-    let raw: RawEvent = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
+    let raw: RawEvent<'_> = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
     if !matches!(raw.object.as_deref(), Some("event" | "v2.core.event")) {
         return Err(malformed("its `object` is neither event nor v2.core.event".to_owned()));
     }
@@ -46,7 +48,7 @@ pub(super) fn read_head(body: &Bytes) -> Result<EventHead, NotAnEvent> {
     let kind = raw.kind.strip_prefix("v1.").filter(|_| thin).unwrap_or(&raw.kind).to_owned();
     let object = raw.data.and_then(|data| data.object).or(raw.related_object);
     Ok(EventHead {
-        occurred_at: raw.created.as_ref().and_then(read_time),
+        occurred_at: raw.created.and_then(read_time),
         livemode: Some(raw.livemode),
         account: raw.account,
         object_id: object.and_then(|object| object.id),
@@ -57,11 +59,12 @@ pub(super) fn read_head(body: &Bytes) -> Result<EventHead, NotAnEvent> {
 }
 
 /// v1 writes Unix seconds, v2 writes RFC 3339.
-fn read_time(created: &Value) -> Option<Timestamp> {
-    if let Some(seconds) = created.as_u64() {
+fn read_time(created: &RawValue) -> Option<Timestamp> {
+    if let Ok(seconds) = created.get().parse() {
         return Some(Timestamp::from_seconds(seconds));
     }
-    let time: jiff::Timestamp = created.as_str()?.parse().ok()?;
+    let text = created.get().strip_prefix('"')?.strip_suffix('"')?;
+    let time: jiff::Timestamp = text.parse().ok()?;
     u64::try_from(time.as_millisecond()).ok().map(Timestamp::from_millis)
 }
 

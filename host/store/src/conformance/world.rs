@@ -157,6 +157,7 @@ impl World {
             payload: br#"{"amount": 1.10}"#.to_vec(),
             state: EventState::Routed,
             reason: None,
+            cards_masked: 0,
         }
     }
 

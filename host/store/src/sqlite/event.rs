@@ -16,8 +16,8 @@ use crate::{
 
 const INSERT: &str = "
     INSERT INTO events (id, tenant, environment, source, source_name, system, kind, object_id,
-        idempotency_key, occurred_at, received_at, media_type, state, reason, payload)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+        idempotency_key, occurred_at, received_at, media_type, state, reason, payload, cards_masked)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
     ON CONFLICT (source, idempotency_key) DO NOTHING";
 
 const FIRST_OF_KEY: &str = "
@@ -25,14 +25,14 @@ const FIRST_OF_KEY: &str = "
 
 const GET: &str = "
     SELECT id, tenant, environment, source, source_name, system, kind, object_id, idempotency_key,
-        occurred_at, received_at, media_type, state, reason, payload
+        occurred_at, received_at, media_type, state, reason, payload, cards_masked
     FROM events WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
 
 /// The conditions of a filter are left out when they are null; each that an index serves has its own list of
 /// candidates, so that a rare state or object is found without walking over all the others.
 const LIST: &str = "
     SELECT id, tenant, environment, source, source_name, system, kind, object_id, idempotency_key,
-        occurred_at, received_at, media_type, state, reason, x''
+        occurred_at, received_at, media_type, state, reason, x'', cards_masked
     FROM events
     WHERE tenant = ?1 AND environment = ?2 AND seq < ?3
       AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR kind = ?5)
@@ -60,6 +60,7 @@ pub(super) fn read(c: &mut Columns<'_, '_>) -> Result<Event, StoreError> {
         state: c.parsed()?,
         reason: c.get()?,
         payload: c.get()?,
+        cards_masked: c.count()?,
     })
 }
 
@@ -80,7 +81,8 @@ fn accept(conn: &Connection, event: &Event, runs: &[NewRun]) -> Result<Accepted,
         event.media_type,
         event.state.as_str(),
         event.reason,
-        event.payload
+        event.payload,
+        event.cards_masked
     ];
     if change(conn, INSERT, params)? == 0 {
         let params = params![event.source.as_str(), event.idempotency_key, tenant, environment];

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0006_audit.sql"),
     include_str!("../../migrations/0007_restore.sql"),
     include_str!("../../migrations/0008_failures.sql"),
+    include_str!("../../migrations/0009_cards.sql"),
 ];
 
 /// Makes what is missing.

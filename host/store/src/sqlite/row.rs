@@ -1,8 +1,8 @@
 //! From columns to the store's types and back: the one place where a text becomes an id or JSON.
 
-use std::str::FromStr;
+use std::{borrow::Cow, str::FromStr};
 
-use portolan_domain::{Scope, Timestamp};
+use portolan_domain::{Scope, Timestamp, card::mask_json_text};
 use rusqlite::{Connection, Params, Row, types::FromSql};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -153,9 +153,17 @@ pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// JSON as it is stored: compact, numbers with their digits, null as SQL's.
+/// JSON as it is stored: compact, numbers with their digits, null as SQL's, card numbers masked. Whoever wrote it, a module,
+/// another system or a person: this is the last place before the disk.
 pub(super) fn json(value: &Value) -> Option<String> {
-    (!value.is_null()).then(|| value.to_string())
+    (!value.is_null()).then(|| without_cards(value.to_string()))
+}
+
+fn without_cards(text: String) -> String {
+    match mask_json_text(&text) {
+        Cow::Owned(masked) => masked,
+        Cow::Borrowed(_) => text,
+    }
 }
 
 /// JSON of a list; none when it is empty.
@@ -163,9 +171,9 @@ pub(super) fn json_list<T: Serialize>(list: &[T]) -> Result<Option<String>, Stor
     if list.is_empty() { Ok(None) } else { json_of(list).map(Some) }
 }
 
-/// JSON of a value.
+/// JSON of a value, as [`json`].
 pub(super) fn json_of<T: Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Corrupt {
+    serde_json::to_string(value).map(without_cards).map_err(|error| StoreError::Corrupt {
         what: "a value that has no JSON".to_owned(),
         source: Box::new(error),
     })
