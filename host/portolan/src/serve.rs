@@ -100,6 +100,10 @@ impl Clock for Ahead {
         self.clock.now().plus(self.ahead)
     }
 
+    fn steady(&self) -> Timestamp {
+        self.clock.steady().plus(self.ahead)
+    }
+
     fn monotonic(&self) -> Duration {
         self.clock.monotonic()
     }
