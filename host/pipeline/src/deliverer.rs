@@ -79,8 +79,10 @@ impl Deliverer {
     /// Tells the connection's gate what was heard.
     fn turned(&self, claim: &DeliveryClaim, attempted: &Attempted) -> Turned {
         let (lane, now) = (claim.connection.as_str(), self.shared.clock.monotonic());
-        let Some(traffic) = attempted.traffic else { return Turned::No };
-        let turned = self.shared.gates.heard(lane, traffic, attempted.heard, now);
+        let turned = match attempted.traffic {
+            Some(traffic) => self.shared.gates.heard(lane, traffic, attempted.heard, now),
+            None => self.shared.gates.heard_nothing(lane, now),
+        };
         if turned != Turned::No {
             metrics::gauge!("portolan_breakers_open").set(as_gauge(self.shared.gates.open()));
         }

@@ -122,8 +122,9 @@ impl Gates {
     #[must_use]
     pub fn room(&self, now: Duration) -> Vec<(String, usize)> {
         let mut gates = self.lock();
-        let rooms = gates.iter_mut().map(|(lane, gate)| (lane.clone(), gate.room(now)));
-        rooms.filter(|(_, room)| *room < usize::MAX).collect()
+        let rooms = gates.iter_mut().map(|(lane, gate)| (lane, gate.room(now)));
+        let held_back = rooms.filter(|(_, room)| *room < usize::MAX);
+        held_back.map(|(lane, room)| (lane.clone(), room)).collect()
     }
 
     /// A delivery was claimed: it will make a call, and the breaker waits for its outcome.
@@ -148,6 +149,11 @@ impl Gates {
             *gate = Gate::new(traffic, now);
         }
         gate.breaker.heard(heard, now)
+    }
+
+    /// An attempt is over that made no call.
+    pub fn heard_nothing(&self, lane: &str, now: Duration) -> Turned {
+        self.lock().get_mut(lane).map_or(Turned::No, |gate| gate.breaker.heard(None, now))
     }
 
     /// A second call of one attempt.

@@ -16,6 +16,9 @@ ALTER TABLE delivery_contents ADD COLUMN corrected TEXT;
 -- A response that came after its lease was lost: evidence, never a state. The next attempt in doubt adopts it.
 ALTER TABLE delivery_contents ADD COLUMN late_response TEXT;
 
+-- When the fact's key was first used: by whichever delivery, an idempotency key is as old as that.
+ALTER TABLE onces ADD COLUMN begun_at INTEGER;
+
 -- SHA-256 of the bytes of the body that was sent, in hex: equal in every attempt unless a person corrected it.
 ALTER TABLE attempts ADD COLUMN sent_sha256 TEXT;
 -- How an attempt ended whose lease was lost by then: {"verdict","detail"}.

@@ -53,6 +53,7 @@ pub async fn s14_doubt_about_a_fact_passes_to_who_records_it_next(place: &dyn Pl
     let second = world.claim_delivery(at(10)).await;
     assert_eq!((second.key.as_str(), second.in_doubt, second.doubt_since), ("ch_1", true, Some(at(5))));
     assert_eq!(second.made, None);
+    assert_eq!(second.begun_at, START, "its idempotency key is as old as the first use of it");
     let failure = CallFailure::retryable("busy", "busy");
     world
         .finish_delivery(&second, DeliveryEnd::Retry { due_at: at(200), failure, alerts: vec![] }, at(11))

@@ -149,22 +149,24 @@ fn claim_one(
         })?;
         let Some((seq, run_seq, mut claim, once)) = found else { return Ok(None) };
         if let Some(once) = once {
-            match once::take(conn, (connection, &once), (seq, claim.doubt_since))? {
+            match once::take(conn, (connection, &once), (seq, claim.doubt_since), request.now)? {
                 Fact::UnderWay => {
                     change(conn, PARK, params![seq, now.saturating_add(PARKED_MS)])?;
                     continue;
                 }
                 Fact::Made(response) => claim.made = Some(response),
-                Fact::Open { doubt_since } => {
+                Fact::Open { doubt_since, begun_at } => {
                     claim.absent_at = claim.absent_at.filter(|at| Some(*at) >= doubt_since);
                     claim.doubt_since = doubt_since;
                     claim.in_doubt = doubt_since.is_some();
+                    claim.begun_at = begun_at;
                 }
             }
         }
         claim.responses = responses(conn, run_seq, &claim)?;
         if claim.attempt > 1 {
-            claim.begun_at = first(conn, BEGUN, [seq], |c| c.time())?.unwrap_or(claim.begun_at);
+            let begun_at = first(conn, BEGUN, [seq], |c| c.time())?;
+            claim.begun_at = begun_at.unwrap_or(claim.begun_at).min(claim.begun_at);
             claim.sent_sha256 = first(conn, LAST_SENT, [seq], |c| c.get())?;
         }
         if claim.in_doubt {

@@ -27,8 +27,9 @@ macro_rules! find {
 
 /// A list goes back from a place.
 pub(super) const NEWEST_FIRST: &str = find!("AND d.seq < ?10 ORDER BY d.seq DESC LIMIT ?11");
-/// Work goes on from a place.
-pub(super) const OLDEST_FIRST: &str = find!("AND d.seq > ?10 ORDER BY d.seq LIMIT ?11");
+/// Work goes on from a place. What is in doubt is not for many at once.
+pub(super) const OLDEST_FIRST: &str =
+    find!("AND d.doubt_since IS NULL AND d.seq > ?10 ORDER BY d.seq LIMIT ?11");
 
 /// The places and ids of at most so many deliveries of a state that match, on from a place, in the order of `sql`.
 /// The filter's own state is not looked at.

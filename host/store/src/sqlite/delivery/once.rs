@@ -12,13 +12,13 @@ use crate::{
 };
 
 const LAST: &str = "
-    SELECT d.seq, d.state, d.doubt_since, c.response FROM onces o
+    SELECT d.seq, d.state, d.doubt_since, c.response, o.begun_at FROM onces o
     CROSS JOIN deliveries d ON d.seq = o.delivery_seq
     CROSS JOIN delivery_contents c ON c.delivery_seq = d.seq
     WHERE o.connection = ?1 AND o.once = ?2";
 
 const TAKE: &str = "
-    INSERT INTO onces (connection, once, delivery_seq) VALUES (?1, ?2, ?3)
+    INSERT INTO onces (connection, once, delivery_seq, begun_at) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (connection, once) DO UPDATE SET delivery_seq = excluded.delivery_seq";
 
 const DOUBT: &str = "UPDATE deliveries SET doubt_since = ?2 WHERE seq = ?1";
@@ -37,6 +37,8 @@ pub(super) enum Fact {
     Open {
         /// The latest doubt whether it was recorded already, if any.
         doubt_since: Option<Timestamp>,
+        /// When a call was first made for it: now, for the first.
+        begun_at: Timestamp,
     },
 }
 
@@ -46,19 +48,22 @@ pub(super) fn take(
     conn: &Connection,
     (connection, once): (&str, &str),
     (seq, doubt_since): (i64, Option<Timestamp>),
+    now: Timestamp,
 ) -> Result<Fact, StoreError> {
     let last = first(conn, LAST, [connection, once], |c| {
-        Ok((c.get::<i64>()?, c.get::<String>()?, c.time_option()?, c.json()?))
+        Ok((c.get::<i64>()?, c.get::<String>()?, c.time_option()?, c.json()?, c.time_option()?))
     })?;
-    let inherited = match last {
-        Some((last, ..)) if last == seq => return Ok(Fact::Open { doubt_since }),
-        Some((_, state, _, response)) if state == "delivered" => return Ok(Fact::Made(response)),
+    let (inherited, begun_at) = match last {
+        Some((last, _, _, _, begun_at)) if last == seq => {
+            return Ok(Fact::Open { doubt_since, begun_at: begun_at.unwrap_or(now) });
+        }
+        Some((_, state, _, response, _)) if state == "delivered" => return Ok(Fact::Made(response)),
         Some((_, state, ..)) if state == "leased" => return Ok(Fact::UnderWay),
-        Some((_, _, doubt_since, _)) => doubt_since,
-        None => None,
+        Some((_, _, doubt_since, _, begun_at)) => (doubt_since, begun_at.unwrap_or(now)),
+        None => (None, now),
     };
-    change(conn, TAKE, params![connection, once, seq])?;
+    change(conn, TAKE, params![connection, once, seq, millis(begun_at)])?;
     let doubt_since = doubt_since.max(inherited);
     change(conn, DOUBT, params![seq, doubt_since.map(millis)])?;
-    Ok(Fact::Open { doubt_since })
+    Ok(Fact::Open { doubt_since, begun_at })
 }
