@@ -162,7 +162,7 @@ pub const fn ahead() -> std::time::Duration {
 pub use armed::{ahead, has, pass};
 
 #[cfg(feature = "armed")]
-#[expect(clippy::disallowed_methods, reason = "armed by a proof, not set by an operator")]
+#[expect(clippy::disallowed_methods, reason = "what the proof asks for is no setting of the host")]
 mod armed {
     use std::sync::{
         OnceLock,

@@ -202,48 +202,67 @@ impl Simulator {
             FaultKind::CheckStale | FaultKind::UpdateLost => {
                 Ending::Answer(self.carry_out(&call, operation, Some(strike)).await)
             }
-            FaultKind::HangAfterCommit => {
-                self.carry_out(&call, operation, Some(strike)).await;
-                drop(under_way);
-                pause(HANG_MS_DEFAULT).await;
-                Ending::Cut
-            }
-            FaultKind::CommitThenCut => {
-                self.carry_out(&call, operation, Some(strike)).await;
-                Ending::Cut
-            }
+            FaultKind::HangAfterCommit
+            | FaultKind::CommitThenCut
+            | FaultKind::Error500AfterCommit
+            | FaultKind::Gateway502AfterCommit
+            | FaultKind::Gateway503AfterCommit
+            | FaultKind::Gateway504AfterCommit
+            | FaultKind::GarbageAfterCommit
+            | FaultKind::EndlessAfterCommit
+            | FaultKind::Drip => self.strike_answer(call, operation, strike, under_way).await,
+        }
+    }
+
+    /// The call is carried out, and something goes wrong with its answer.
+    async fn strike_answer(
+        self: &Arc<Self>,
+        call: Call,
+        operation: &str,
+        strike: Strike,
+        under_way: UnderWay,
+    ) -> Ending {
+        let reply = self.carry_out(&call, operation, Some(strike)).await;
+        let gateway = |status, title, text| Ending::Answer(Reply::html(status, title, text));
+        match strike.kind {
             FaultKind::Error500AfterCommit => {
-                self.carry_out(&call, operation, Some(strike)).await;
-                refuse(Refusal::Internal)
+                Ending::Answer(self.stand_in().refusal(&call, Refusal::Internal))
             }
             FaultKind::Gateway502AfterCommit => {
-                self.carry_out(&call, operation, Some(strike)).await;
-                Ending::Answer(Reply::html(502, "502 Bad Gateway", "The proxy lost its upstream."))
+                gateway(502, "502 Bad Gateway", "The proxy lost its upstream.")
             }
             FaultKind::Gateway503AfterCommit => {
-                self.carry_out(&call, operation, Some(strike)).await;
-                Ending::Answer(Reply::html(503, "503 Service Unavailable", "The proxy has no upstream."))
+                gateway(503, "503 Service Unavailable", "The proxy has no upstream.")
             }
             FaultKind::Gateway504AfterCommit => {
-                self.carry_out(&call, operation, Some(strike)).await;
-                Ending::Answer(Reply::html(
-                    504,
-                    "504 Gateway Timeout",
-                    "The upstream did not answer in time.",
-                ))
+                gateway(504, "504 Gateway Timeout", "The upstream did not answer in time.")
             }
-            FaultKind::Drip => {
-                let reply = self.carry_out(&call, operation, Some(strike)).await;
-                Ending::Drip(reply, strike.ms.unwrap_or(1_000))
+            FaultKind::GarbageAfterCommit => Ending::Answer(Reply { body: garbled(&reply.body), ..reply }),
+            FaultKind::Drip => Ending::Drip(reply, strike.ms.unwrap_or(1_000)),
+            FaultKind::EndlessAfterCommit => Ending::Endless(reply),
+            FaultKind::HangAfterCommit => {
+                drop(under_way);
+                tokio::time::sleep(Duration::from_millis(strike.ms.unwrap_or(HANG_MS_DEFAULT))).await;
+                Ending::Cut
             }
-            FaultKind::EndlessAfterCommit => {
-                Ending::Endless(self.carry_out(&call, operation, Some(strike)).await)
-            }
-            FaultKind::GarbageAfterCommit => {
-                let mut reply = self.carry_out(&call, operation, Some(strike)).await;
-                reply.body = garbled(&reply.body);
-                Ending::Answer(reply)
-            }
+            FaultKind::CommitThenCut
+            | FaultKind::Refuse
+            | FaultKind::Hang
+            | FaultKind::CutBeforeCommit
+            | FaultKind::Error500BeforeCommit
+            | FaultKind::RateLimited
+            | FaultKind::RateLimitedUntil
+            | FaultKind::Redirect
+            | FaultKind::BusinessError
+            | FaultKind::Locked
+            | FaultKind::Slow
+            | FaultKind::LateCommit
+            | FaultKind::Unauthorized
+            | FaultKind::Forbidden
+            | FaultKind::Unavailable
+            | FaultKind::Twice
+            | FaultKind::CheckStale
+            | FaultKind::UpdateLost => Ending::Cut,
         }
     }
 

@@ -81,7 +81,7 @@ const ENDS: &[(End, &str, u64)] = &[
     (End::InTime, "host killed in time", 20),
     (End::AtAnswer, "host killed at its answer", 12),
     (End::AtArrival, "host killed when a call arrives", 12),
-    (End::Asleep, "host asleep beyond its leases", 2),
+    (End::Asleep, "host asleep beyond its leases", 1),
     (End::StandInKilled, "stand-in killed", 7),
     (End::StandInAsleep, "stand-in asleep", 3),
     (End::Refused, "stand-in refuses connections", 2),

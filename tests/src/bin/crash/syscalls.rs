@@ -19,8 +19,12 @@ use crate::{
 
 /// How long a run may take until it is taken for one that got through.
 const RUN: Duration = Duration::from_secs(6);
+/// What SQLite makes durable with: which of them, its build decides.
+const SYNC: &str = "fsync,fdatasync";
+/// Calls of a start, about.
+const START: usize = 24;
 /// Where a disk that fails is looked at no further.
-const FAILURES_MAX: usize = 40;
+const FAILURES_MAX: usize = 200;
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -45,7 +49,7 @@ pub(crate) async fn play(
     let mut judge = Judge::of(&world);
     let mut nth = 1;
     loop {
-        let inject = format!("inject=fdatasync:signal=SIGKILL:when={nth}");
+        let inject = format!("inject={SYNC}:signal=SIGKILL:when={nth}");
         let died = run(&mut world, &mut judge, (&strace, &inject), &mut outcome).await?;
         outcome.count.add(if died { "killed at an fdatasync" } else { "got through" });
         if !died {
@@ -54,8 +58,10 @@ pub(crate) async fn play(
         nth += every;
     }
     say(&format!("a run has about {nth} fdatasyncs"));
-    for (call, error) in [("fdatasync", "EIO"), ("pwrite64", "ENOSPC")] {
-        for nth in (3..FAILURES_MAX).step_by(every) {
+    for (call, error) in [(SYNC, "EIO"), ("pwrite64", "ENOSPC")] {
+        // The first of them fail the start itself.
+        let (early, late) = ((2..START).step_by(every), (START..FAILURES_MAX).step_by(8 * every));
+        for nth in early.chain(late) {
             let inject = format!("inject={call}:error={error}:when={nth}+");
             run(&mut world, &mut judge, (&strace, &inject), &mut outcome).await?;
             outcome.count.add(&format!("disks that failed with {error}"));

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::receiver::Receiver;
 
-/// How long a claim may be kept: longer than any call, shorter than a sleep of the host.
-pub(crate) const LEASE_MS: u64 = 2_500;
+/// How long a claim may be kept: longer than any run or call on a busy machine, shorter than a sleep of the host.
+pub(crate) const LEASE_MS: u64 = 8_000;
 /// Anything that this program waits for; nothing waits so long but a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -323,13 +323,13 @@ pub(crate) async fn is_stuck(tenant: &Tenant, story: &Value) -> anyhow::Result<b
 
 /// Quick retries and short leases: settings that an operator has, too. Nothing in the host knows that it is tested.
 fn settings() -> Vec<(&'static str, &'static str)> {
-    const _: () = assert!(LEASE_MS == 2_500, "the text below says the same");
+    const _: () = assert!(LEASE_MS == 8_000, "the text below says the same");
     vec![
         ("PORTOLAN_PIPELINE__DELIVERY_RETRY_BASE_MS", "20"),
         ("PORTOLAN_PIPELINE__DELIVERY_RETRY_CAP_MS", "300"),
         ("PORTOLAN_PIPELINE__DELIVERY_ATTEMPTS_MAX", "200"),
         ("PORTOLAN_PIPELINE__RUN_RETRY_CAP_MS", "200"),
-        ("PORTOLAN_PIPELINE__LEASE_MS", "2500"),
+        ("PORTOLAN_PIPELINE__LEASE_MS", "8000"),
         ("PORTOLAN_LOG__FILTER", "info"),
     ]
 }
