@@ -7,14 +7,17 @@
     reason = "in a test every surprise is a panic"
 )]
 
+mod audit;
 mod crashes;
 mod customers_back;
 mod demo;
 mod faults;
 mod hooks;
+mod matrix;
 mod modules;
 mod notify;
 mod restore;
+mod secrets;
 mod senders;
 mod stripe_account;
 mod tenants;

@@ -2,7 +2,7 @@
 
 use std::{
     io::{IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -48,6 +48,7 @@ pub(crate) fn main(args: ServeArgs) -> anyhow::Result<()> {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     std::fs::create_dir_all(&settings.data_dir).with_context(|| settings.data_dir.display().to_string())?;
+    remove_copies(&settings.data_dir)?;
     let keys = secrets::master_keys(&settings)?;
     let vault = Arc::new(keys.vault());
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
@@ -78,6 +79,18 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     pipeline.shut_down(Duration::from_millis(settings.server.shutdown_ms_max)).await;
     if let Some(checkpoints) = checkpoints {
         checkpoints.await?;
+    }
+    Ok(())
+}
+
+/// Removes copies that backups were being made of when the host died.
+fn remove_copies(data: &Path) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(data)? {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        let name = name.to_string_lossy();
+        if name.starts_with("backup-") && name.contains(".tmp") {
+            std::fs::remove_file(path)?;
+        }
     }
     Ok(())
 }
