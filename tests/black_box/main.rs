@@ -7,6 +7,7 @@
     reason = "in a test every surprise is a panic"
 )]
 
+mod audit;
 mod cards;
 mod crash;
 mod crashes;
@@ -17,10 +18,12 @@ mod door;
 mod faults;
 mod forgeries;
 mod hooks;
+mod matrix;
 mod modules;
 mod notify;
 mod poison;
 mod restore;
+mod secrets;
 mod senders;
 mod stripe_account;
 mod tenants;

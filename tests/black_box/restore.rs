@@ -1,7 +1,7 @@
 //! The database is lost and put back from a backup that was taken under load: what was sent since must not be sent
 //! again, and what was received since must not be missing.
 
-use portolan::stage::{System, Tenant};
+use portolan::stage::System;
 use portolan_domain::{Clock, SystemClock};
 use portolan_simulators::story::StoryCharge;
 use portolan_tests::{
@@ -11,24 +11,24 @@ use portolan_tests::{
 };
 use serde_json::{Value, json};
 
-/// The story's events as if they happened now, known to Stripe's list of events.
-async fn events(world: &World, story: &[StoryCharge]) -> Vec<Value> {
+/// The story's events as if they happened now.
+fn events(story: &[StoryCharge]) -> Vec<Value> {
     let now = SystemClock::new().now().as_seconds();
-    let events: Vec<Value> = story
+    story
         .iter()
         .map(|told| {
             let mut event: Value = serde_json::from_str(&told.event).unwrap();
             event["created"] = json!(now - 60);
             event
         })
-        .collect();
-    world.stripe.seed(&events).await.unwrap();
-    events
+        .collect()
 }
 
-async fn send(tenant: &Tenant, events: &[Value]) {
+/// They happen: Stripe lists them and sends them.
+async fn send(world: &World, events: &[Value]) {
+    world.stripe.seed(events).await.unwrap();
     for event in events {
-        let (status, answer) = tenant.webhook(event.to_string().as_bytes()).await.unwrap();
+        let (status, answer) = world.tenant.webhook(event.to_string().as_bytes()).await.unwrap();
         assert_eq!(status, 200, "{answer}");
     }
 }
@@ -60,24 +60,24 @@ async fn restores_lose_and_double_nothing(system: System) {
     let slow = json!({ "latency_ms": 10 });
     let mut world = World::with(system, Some(&slow), &[]).await;
     let story = world.story("restored").await;
-    let events = events(&world, &story).await;
+    let events = events(&story);
     let data = world.folder.path().join("host");
     let third = events.len() / 3;
     for round in 0..2 {
         let backup = world.folder.path().join(format!("backup-{round}"));
         let before = world.erp.ledger("").await.unwrap().len();
         // Some of it is under way when the backup is taken, and more is done than the backup knows when all is lost.
-        send(&world.tenant, &events[round * third..round * third + 3]).await;
+        send(&world, &events[round * third..round * third + 3]).await;
         documents(&world, before + 1).await;
         back_up(portolan(), &world.host.operator, &backup).await.unwrap();
-        send(&world.tenant, &events[round * third + 3..(round + 1) * third]).await;
+        send(&world, &events[round * third + 3..(round + 1) * third]).await;
         documents(&world, before + 4).await;
         let said = restore(portolan(), &mut world.host, &data, &backup).await.unwrap();
         assert_eq!(said["incarnation"], json!(round + 2), "{said}");
         let state = reconciliations(&world.host.operator).await.unwrap();
         assert_eq!(state["incarnation"], json!(round + 2));
         // New events come meanwhile.
-        send(&world.tenant, &events[2 * third + round * 2..2 * third + round * 2 + 2]).await;
+        send(&world, &events[2 * third + round * 2..2 * third + round * 2 + 2]).await;
         all_delivered(&world, &events[..(round + 1) * third]).await;
         until("the end of the reconciliation", async || {
             let state = reconciliations(&world.host.operator).await.ok()?;
@@ -85,7 +85,7 @@ async fn restores_lose_and_double_nothing(system: System) {
         })
         .await;
     }
-    send(&world.tenant, &events[2 * third + 4..]).await;
+    send(&world, &events[2 * third + 4..]).await;
     all_delivered(&world, &events).await;
     world.assert_posted_once(story.len()).await;
     // Nobody asks Stripe any longer, and the chain of what was done is whole.

@@ -23,6 +23,8 @@ const MESSAGE_BYTES_MAX: usize = 4096;
 const DETAIL_BYTES_MAX: usize = 64 * 1024;
 /// Shorter secrets are not looked for in texts: they would be found everywhere.
 const SCRUBBED_BYTES_MIN: usize = 4;
+/// In answers only longer ones are looked for: a short password may be a customer's number, and an answer is data.
+const SCRUBBED_IN_ANSWERS_BYTES_MIN: usize = 12;
 
 /// One connector's own code behind a configured connection.
 #[async_trait]
@@ -121,7 +123,10 @@ impl<S: System + 'static> Connection for Guarded<S> {
         let result = result.map(found_without_cards);
         let result = result.map_err(|failure| self.scrub.failure(unambiguous(failure)));
         self.record(operation, &call, began, &result);
-        result
+        result.map(|found| match found {
+            Found::Yes(answer) => Found::Yes(self.scrub.answer(answer)),
+            Found::No => Found::No,
+        })
     }
 
     async fn write(
@@ -137,7 +142,7 @@ impl<S: System + 'static> Connection for Guarded<S> {
         let result = self.system.write(operation, body, &call).await.map(without_cards);
         let result = result.map_err(|failure| self.scrub.failure(failure));
         self.record(operation, &call, began, &result);
-        result
+        result.map(|response| self.scrub.answer(response))
     }
 
     async fn probe(&self, context: &CallContext) -> Result<(), CallFailure> {
@@ -240,6 +245,16 @@ impl Scrub {
         failure
     }
 
+    /// An answer without secrets that we sent: a system that quotes its requests must not bring them into a run.
+    fn answer(&self, mut answer: Value) -> Value {
+        let long = self.0.iter().filter(|secret| secret.expose().len() >= SCRUBBED_IN_ANSWERS_BYTES_MIN);
+        let long = Self(long.cloned().collect());
+        if !long.0.is_empty() {
+            long.value(&mut answer);
+        }
+        answer
+    }
+
     fn problem(&self, problem: &mut CallProblem) {
         problem.message = cut(&mask(&self.text(&problem.message)), MESSAGE_BYTES_MAX);
         let mut detail = std::mem::take(&mut problem.detail);
@@ -293,6 +308,13 @@ mod tests {
         assert_eq!(failure.problem().message, "Basic *** of ***");
         assert_eq!(failure.problem().detail, json!({"rows": [{"text": "pass ***!"}], "n": 1}));
         assert!(!format!("{scrub:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn secrets_do_not_come_back_in_answers() {
+        let scrub = Scrub::new([&Secret::new("100042"), &Secret::new("sk_test_0123456789")]);
+        let answer = scrub.answer(json!({"headers": ["Bearer sk_test_0123456789"], "customer": "100042"}));
+        assert_eq!(answer, json!({"headers": ["Bearer ***"], "customer": "100042"}));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     io::{IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -53,6 +53,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         ahead => Arc::new(Ahead { clock: SystemClock::new(), ahead }),
     };
     std::fs::create_dir_all(&settings.data_dir).with_context(|| settings.data_dir.display().to_string())?;
+    remove_copies(&settings.data_dir)?;
     let keys = secrets::master_keys(&settings)?;
     let vault = Arc::new(keys.vault());
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
@@ -107,6 +108,18 @@ impl Clock for Ahead {
     fn monotonic(&self) -> Duration {
         self.clock.monotonic()
     }
+}
+
+/// Removes copies that backups were being made of when the host died.
+fn remove_copies(data: &Path) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(data)? {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        let name = name.to_string_lossy();
+        if name.starts_with("backup-") && name.contains(".tmp") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// One line on stdout says that the host is ready, where, and (once) the operator's key.

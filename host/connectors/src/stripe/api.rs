@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use portolan_domain::verdict::{CallFailure, CallProblem};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::{form, pace::Pace, refusals::Refused};
@@ -34,6 +35,8 @@ pub(super) struct Change<'a> {
     pub(super) fields: &'a Map<String, Value>,
     /// Whether an answer that is not understood may be quoted in a problem: not where it may hold a secret.
     pub(super) quoted: bool,
+    /// Whether the key is one of these very bytes: for what may be done once more with others.
+    pub(super) key_of_bytes: bool,
 }
 
 /// Stripe's API with one key.
@@ -108,9 +111,13 @@ impl Api {
     ) -> Result<Option<Value>, CallFailure> {
         let url =
             call.pool().url(change.path, &[]).ok_or_else(|| invalid("/id", "is not an id of Stripe"))?;
-        let key = plain_header(&format!("{KEY_PREFIX}{}", call.context().call_id));
-        let key = key.unwrap_or_else(|| HeaderValue::from_static(KEY_PREFIX));
         let body = form::encode(change.fields)?;
+        let mut key = format!("{KEY_PREFIX}{}", call.context().call_id);
+        if change.key_of_bytes {
+            key.push('-');
+            key.extend(Sha256::digest(&body).iter().take(8).map(|byte| format!("{byte:02x}")));
+        }
+        let key = plain_header(&key).unwrap_or_else(|| HeaderValue::from_static(KEY_PREFIX));
         let request = Request::new(change.method.clone(), url)
             .headers(&self.headers)
             .header(HeaderName::from_static("idempotency-key"), key)

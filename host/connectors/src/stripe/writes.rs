@@ -26,6 +26,9 @@ const WITH_METADATA: &[(&str, &[&str])] = &[
     ("subscription", &["v1", "subscriptions"]),
 ];
 
+/// Our code for Stripe's `idempotency_error`.
+const KEY_WITH_OTHER_BYTES: &str = "idempotency-error";
+
 /// Makes one of the writes.
 pub(super) async fn write(
     api: &Api,
@@ -53,8 +56,28 @@ async fn post(
 ) -> Result<Value, CallFailure> {
     // The answer to the creation of a webhook_endpoint holds its secret.
     let quoted = !path.contains(&"webhook_endpoints");
-    let change = Change { method: Method::POST, path, fields, quoted };
+    let change = Change { method: Method::POST, path, fields, quoted, key_of_bytes: false };
     api.change(&change, call).await?.ok_or_else(no_answer)
+}
+
+/// What is set to values that are given may be set once more. A call whose key Stripe knows with other bytes was made
+/// before and planned anew since: so it is after a restore, when less is left to say, or more. Then it is made under a
+/// key of these bytes.
+async fn set(
+    api: &Api,
+    path: &[&str],
+    fields: &Map<String, Value>,
+    call: &Call<'_>,
+) -> Result<Value, CallFailure> {
+    let quoted = !path.contains(&"webhook_endpoints");
+    let mut change = Change { method: Method::POST, path, fields, quoted, key_of_bytes: false };
+    match api.change(&change, call).await {
+        Err(CallFailure::Permanent { problem }) if problem.code == KEY_WITH_OTHER_BYTES => {
+            change.key_of_bytes = true;
+            api.change(&change, call).await?.ok_or_else(no_answer)
+        }
+        made => made?.ok_or_else(no_answer),
+    }
 }
 
 fn no_answer() -> CallFailure {
@@ -71,14 +94,20 @@ async fn update(
     let own = id_in(fields, "id")?;
     let mut changes = fields.clone();
     changes.remove("id");
-    post(api, &["v1", collection, own], &changes, call).await
+    set(api, &["v1", collection, own], &changes, call).await
 }
 
 /// Stripe takes no idempotency key for DELETE: that the customer is deleted already is what was wanted. One that
 /// never existed is not.
 async fn delete_customer(api: &Api, customer: &str, call: &Call<'_>) -> Result<Value, CallFailure> {
     let path = ["v1", "customers", customer];
-    let change = Change { method: Method::DELETE, path: &path, fields: &Map::new(), quoted: true };
+    let change = Change {
+        method: Method::DELETE,
+        path: &path,
+        fields: &Map::new(),
+        quoted: true,
+        key_of_bytes: false,
+    };
     if let Some(deleted) = api.change(&change, call).await? {
         return Ok(deleted);
     }
@@ -106,7 +135,7 @@ async fn metadata(api: &Api, body: &Value, call: &Call<'_>) -> Result<Value, Cal
     let mut path = path.to_vec();
     path.push(id_in(fields, "id")?);
     let changes = Map::from_iter([("metadata".to_owned(), metadata.clone())]);
-    let changed = post(api, &path, &changes, call).await?;
+    let changed = set(api, &path, &changes, call).await?;
     let field = |name: &str| changed.get(name).cloned().unwrap_or_default();
     Ok(json!({"id": field("id"), "metadata": field("metadata")}))
 }

@@ -118,11 +118,25 @@ impl Host {
         Ok(())
     }
 
+    /// Changes a setting (`PORTOLAN_*`) for its next start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.start.environment.retain(|(known, _)| known != name);
+        self.start.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Asks it to end, and waits until it has. It can be started again.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.process.take().context("the host is not running")?.end().await
+    }
+
     /// Asks it to end.
     ///
     /// # Errors
     /// When it does not end well.
     pub async fn end(mut self) -> anyhow::Result<()> {
-        self.process.take().context("the host is not running")?.end().await
+        self.stop().await
     }
 }

@@ -120,13 +120,16 @@ impl Restore {
             }
         }
         let copy = beside(to, ".restoring");
-        let mut made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&copy);
+        // What an interrupted restore left, its journal above all: it must not be played back into another copy.
+        for left in [copy.clone(), beside(&copy, "-journal")] {
+            if left.exists() {
+                std::fs::remove_file(&left).map_err(io(&left))?;
+            }
+        }
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&copy);
+        let mut made = made.map_err(io(&copy))?;
         let mut source = File::open(from).map_err(io(from))?;
-        std::io::copy(
-            &mut source,
-            made.as_mut().map_err(|error| io(&copy)(std::io::Error::from(error.kind())))?,
-        )
-        .map_err(io(&copy))?;
+        std::io::copy(&mut source, &mut made).map_err(io(&copy))?;
         drop(made);
         let mut conn = Connection::open(&copy)?;
         conn.pragma_update(None, "synchronous", "FULL")?;

@@ -1,0 +1,352 @@
+//! Every route × everybody who may ask × every kind of id: exactly the status that the table says. What belongs to
+//! another tenant, or to another environment, is 404, and never 403, which would tell that it is there. The table is
+//! compared with the router, so that no route is forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portolan::stage::{Client, System, Tenant, TenantSetup};
+use portolan_tests::{World, component, components};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// The least that a caller must be.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Least {
+    Anyone,
+    Holder,
+    Viewer,
+    Developer,
+    Admin,
+    /// An operator or a tenant's admin.
+    Auditor,
+    Operator,
+}
+use Least::{Admin, Anyone, Auditor, Developer, Holder, Operator, Viewer};
+
+/// Method, path, who may, the noun that `{id}` is one of (or empty), the body, and the statuses that those who may get
+/// for their own and for foreign ids.
+type Row = (&'static str, &'static str, Least, &'static str, fn() -> Value, u16, u16);
+
+fn none() -> Value {
+    Value::Null
+}
+fn why() -> Value {
+    json!({ "why": "the matrix" })
+}
+fn wrong() -> Value {
+    json!({ "wrong": true })
+}
+fn connection() -> Value {
+    json!({ "settings": { "base_url": "ftp://nowhere" }, "secrets": {} })
+}
+fn source() -> Value {
+    json!({ "settings": { "auth": "nothing" }, "secrets": [] })
+}
+fn registration() -> Value {
+    json!({ "connection": "con_01ARZ3NDEKTSV4RRFFQ69G5FAV", "url": "https://example.com/hooks/src_1" })
+}
+fn rows() -> Value {
+    json!({ "rows": { "key": "value" } })
+}
+fn mapping() -> Value {
+    json!({ "module": "0".repeat(64) })
+}
+fn adoption() -> Value {
+    json!({ "why": "the matrix", "response": {} })
+}
+fn new_key() -> Value {
+    json!({ "name": "matrix", "role": "tenant-viewer" })
+}
+
+const E: &str = "/api/v1/environments/{environment}";
+
+#[rustfmt::skip]
+const ROUTES: &[Row] = &[
+    ("POST", "/hooks/{source}", Anyone, "hook", none, 400, 400),
+    ("GET", "/healthz", Anyone, "", none, 200, 0),
+    ("GET", "/readyz", Anyone, "", none, 200, 0),
+    ("GET", "/metrics", Anyone, "", none, 200, 0),
+    ("GET", "/api/v1/tenants", Operator, "", none, 200, 0),
+    ("POST", "/api/v1/tenants", Operator, "", wrong, 400, 0),
+    ("GET", "/api/v1/tenants/{tenant}/keys", Operator, "tenant", none, 200, 200),
+    ("POST", "/api/v1/tenants/{tenant}/keys", Operator, "tenant", new_key, 201, 201),
+    ("DELETE", "/api/v1/tenants/{tenant}/keys/{id}", Operator, "key", none, 404, 404),
+    ("POST", "/api/v1/key/rotate", Holder, "", wrong, 400, 0),
+    ("GET", "/api/v1/audit", Auditor, "", none, 200, 0),
+    ("GET", "/api/v1/audit/verify", Auditor, "", none, 200, 0),
+    ("POST", "/api/v1/backup", Operator, "", none, 200, 0),
+    ("GET", "/api/v1/reconciliations", Operator, "", none, 200, 0),
+    ("POST", "/api/v1/vault/rotate", Operator, "", none, 200, 0),
+    ("GET", "/api/v1/connectors", Viewer, "", none, 200, 0),
+    ("GET", "/api/v1/modules", Viewer, "", none, 200, 0),
+    ("POST", "/api/v1/modules", Developer, "", wrong, 422, 0),
+    ("GET", "/api/v1/modules/{digest}", Viewer, "module", none, 200, 404),
+    ("GET", "E/connections", Viewer, "", none, 200, 0),
+    ("POST", "E/connections", Admin, "", wrong, 400, 0),
+    ("GET", "E/connections/{id}", Viewer, "connection", none, 200, 404),
+    ("PUT", "E/connections/{id}", Admin, "connection", connection, 422, 404),
+    ("POST", "E/connections/{id}/test", Admin, "connection", none, 200, 404),
+    ("GET", "E/sources", Viewer, "", none, 200, 0),
+    ("POST", "E/sources", Admin, "", wrong, 400, 0),
+    ("GET", "E/sources/{id}", Viewer, "source", none, 200, 404),
+    ("PUT", "E/sources/{id}", Admin, "source", source, 422, 404),
+    ("POST", "E/sources/{id}/register", Admin, "source", registration, 422, 404),
+    ("GET", "E/lookup-tables", Viewer, "", none, 200, 0),
+    // Tables are names, not ids: another tenant's name is simply one that is empty here.
+    ("GET", "E/lookup-tables/{table}/rows", Viewer, "table", none, 200, 200),
+    ("PUT", "E/lookup-tables/{table}/rows", Developer, "table", rows, 204, 204),
+    ("GET", "E/lookup-tables/{table}/rows/{key}", Viewer, "row", none, 200, 404),
+    ("DELETE", "E/lookup-tables/{table}/rows/{key}", Developer, "row", none, 204, 204),
+    ("GET", "E/mappings", Viewer, "", none, 200, 0),
+    ("POST", "E/mappings", Developer, "", wrong, 400, 0),
+    ("GET", "E/mappings/{id}", Viewer, "mapping", none, 200, 404),
+    ("PATCH", "E/mappings/{id}", Developer, "mapping", mapping, 422, 404),
+    ("GET", "E/events", Viewer, "", none, 200, 0),
+    ("GET", "E/events/{id}", Viewer, "event", none, 200, 404),
+    ("GET", "E/events/{id}/payload", Viewer, "event", none, 200, 404),
+    ("GET", "E/runs?state=dead", Viewer, "", none, 200, 0),
+    ("GET", "E/runs/{id}", Viewer, "run", none, 200, 404),
+    ("POST", "E/runs/{id}/redrive", Developer, "run", why, 409, 404),
+    ("GET", "E/holds", Viewer, "", none, 200, 0),
+    ("POST", "E/holds/{id}/approve", Admin, "run", why, 409, 404),
+    ("POST", "E/holds/{id}/refuse", Admin, "run", why, 409, 404),
+    ("GET", "E/deliveries", Viewer, "", none, 200, 0),
+    ("GET", "E/deliveries/{id}", Viewer, "delivery", none, 200, 404),
+    ("POST", "E/deliveries/{id}/redrive", Admin, "delivery", why, 409, 404),
+    ("POST", "E/deliveries/{id}/adopt", Admin, "delivery", adoption, 409, 404),
+    ("POST", "E/deliveries/{id}/cancel", Admin, "delivery", why, 409, 404),
+    ("GET", "E/references?kind=stripe.charge&id=ch_1", Viewer, "", none, 200, 0),
+    ("GET", "E/reconciliation", Viewer, "", none, 404, 0),
+    ("POST", "E/reconciliation/end", Admin, "", why, 409, 0),
+    ("GET", "E/alerts", Viewer, "", none, 200, 0),
+    ("POST", "E/alerts/{id}/resolve", Admin, "alert", none, 204, 404),
+];
+
+/// What the router has, read from where it is written down.
+fn of_the_router() -> BTreeSet<(String, String)> {
+    let text = include_str!("../../host/api/src/lib.rs");
+    let mut found = BTreeSet::new();
+    let (mut prefix, mut rest) = ("", text);
+    while let Some(at) = rest.find("Router::new()\n").into_iter().chain(rest.find(".route(")).min() {
+        let (before, after) = rest.split_at(at);
+        if let Some(after) = after.strip_prefix("Router") {
+            let named = before.rsplit("let ").next().unwrap_or_default();
+            prefix = if named.starts_with("in_environment") {
+                E
+            } else if named.starts_with("v1 ") {
+                "/api/v1"
+            } else {
+                ""
+            };
+            rest = after;
+            continue;
+        }
+        let end = after.match_indices(['(', ')']).scan(0_i32, |open, (at, sign)| {
+            *open += if sign == "(" { 1 } else { -1 };
+            Some((at, *open))
+        });
+        let end = end.into_iter().find(|(_, open)| *open == 0).unwrap().0;
+        let route = &after[..end];
+        let path = route.split('"').nth(1).unwrap();
+        for method in ["get", "post", "put", "patch", "delete"] {
+            if route.contains(&format!("{method}(")) {
+                found.insert((method.to_uppercase(), format!("{prefix}{path}")));
+            }
+        }
+        rest = &after[end..];
+    }
+    found
+}
+
+fn path_of(row: &Row) -> String {
+    row.1.replacen("E/", &format!("{E}/"), 1)
+}
+
+#[test]
+fn the_table_has_every_route_of_the_router_and_no_other() {
+    let known: BTreeSet<_> = ROUTES
+        .iter()
+        .map(|row| (row.0.to_owned(), path_of(row).split('?').next().unwrap().to_owned()))
+        .collect();
+    let router = of_the_router();
+    assert!(router.len() > 50, "the router is not read as it is written: {router:?}");
+    let missing: Vec<_> = router.difference(&known).collect();
+    assert!(missing.is_empty(), "add these routes to the matrix: {missing:?}");
+    let gone: Vec<_> = known.difference(&router).collect();
+    assert!(gone.is_empty(), "these are no routes any more: {gone:?}");
+}
+
+/// What each noun's own id is, of one tenant.
+async fn ids_of(world: &World, tenant: &Tenant, label: &str) -> BTreeMap<&'static str, String> {
+    let told = portolan_simulators::story::demo_story(label, 11).remove(0);
+    world.stripe.seed(&told.objects).await.unwrap();
+    let event = portolan_tests::accept(tenant, told.event.as_bytes()).await;
+    let story = portolan_tests::end_of(tenant, &event).await;
+    let (status, _) = tenant
+        .client
+        .exchange(
+            Method::POST,
+            &tenant.hook,
+            Some(("application/json", b"{}".to_vec())),
+            &[("stripe-signature", "t=1,v1=00".to_owned())],
+        )
+        .await
+        .unwrap();
+    assert_eq!(status, 400);
+    let alerts = tenant.get("/alerts").await.unwrap();
+    let path = "/api/v1/environments/sandbox/lookup-tables/of-TENANT/rows".replace("TENANT", label);
+    tenant.client.put(&path, &json!({ "rows": { "key": "value" } })).await.unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    BTreeMap::from([
+        ("hook", tenant.hook.replace("/hooks/", "")),
+        ("source", tenant.hook.replace("/hooks/", "")),
+        ("tenant", tenant.id.clone()),
+        ("key", "key_01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned()),
+        ("module", tenant.module.clone()),
+        ("connection", text(&tenant.connections["erp"])),
+        ("mapping", tenant.mapping.clone()),
+        ("event", event),
+        ("run", text(&story["runs"][0]["id"])),
+        ("delivery", text(&story["runs"][0]["deliveries"][0]["id"])),
+        ("alert", text(&alerts["items"][0]["id"])),
+        ("table", format!("of-{label}")),
+        ("row", format!("of-{label}")),
+    ])
+}
+
+/// Somebody who asks.
+struct Caller {
+    name: &'static str,
+    client: Client,
+    /// What they are; none when their key is none.
+    is: Option<Least>,
+    /// A key that is bound to another environment.
+    elsewhere: bool,
+}
+
+fn may(is: Least, least: Least) -> bool {
+    match least {
+        Anyone | Holder => true,
+        Viewer | Developer | Admin => is != Operator && is >= least,
+        Auditor => is == Admin || is == Operator,
+        Operator => is == Operator,
+    }
+}
+
+/// The status that a caller must get.
+fn wanted(caller: &Caller, row: &Row, kind: &str) -> u16 {
+    let (_, path, least, noun, _, own, foreign) = *row;
+    let in_environment = path.starts_with("E/");
+    match (caller.is, kind) {
+        // Nobody proves anything with these requests, whoever they are.
+        (_, "nonsense") if noun == "hook" => 404,
+        _ if least == Anyone => own,
+        (None, _) => 401,
+        (Some(is), _) if !may(is, least) => 403,
+        _ if caller.elsewhere && in_environment => 404,
+        (_, "nonsense") => 404,
+        (_, "own") => own,
+        // Of the same tenant, but in another environment: as if it were another's.
+        (_, "elsewhere") if noun.is_empty() => own,
+        (_, _) => foreign,
+    }
+}
+
+async fn set_up_other(world: &World) -> Tenant {
+    let mut setup = TenantSetup::standard(&world.erp, &world.stripe, &components()).unwrap();
+    setup.name = "other".to_owned();
+    let mut other = Tenant::set_up(&world.host.operator, &setup).await.unwrap();
+    // One that only the other has.
+    let module = Tenant::upload(&other.client, component("epicor-to-stripe")).await.unwrap();
+    other.module = module["digest"].as_str().unwrap().to_owned();
+    other
+}
+
+async fn callers(world: &World) -> Vec<Caller> {
+    let keys = format!("/api/v1/tenants/{}/keys", world.tenant.id);
+    let mut callers = vec![
+        Caller {
+            name: "operator",
+            client: world.host.operator.clone(),
+            is: Some(Operator),
+            elsewhere: false,
+        },
+        Caller { name: "nobody", client: world.host.operator.with_key("ptk_00"), is: None, elsewhere: false },
+    ];
+    let wanted = [
+        ("admin", "tenant-admin", Admin, None),
+        ("developer", "tenant-developer", Developer, None),
+        ("viewer", "tenant-viewer", Viewer, None),
+        ("admin of sandbox", "tenant-admin", Admin, Some("sandbox")),
+        ("admin of production", "tenant-admin", Admin, Some("production")),
+    ];
+    for (name, role, is, environment) in wanted {
+        let body = json!({ "name": name, "role": role, "environment": environment, "expires_in_s": 3_600 });
+        let made = world.host.operator.post(&keys, &body).await.unwrap();
+        let client = world.host.operator.with_key(made["secret"].as_str().unwrap());
+        callers.push(Caller { name, client, is: Some(is), elsewhere: environment == Some("production") });
+    }
+    callers
+}
+
+#[tokio::test]
+async fn everybody_gets_exactly_the_status_that_is_due() {
+    let world = World::of(System::SagePro).await;
+    let other = set_up_other(&world).await;
+    let own = ids_of(&world, &world.tenant, "mine").await;
+    let theirs = ids_of(&world, &other, "theirs").await;
+    let nonsense: BTreeMap<&str, String> = own.keys().map(|noun| (*noun, "nonsense".to_owned())).collect();
+    let (mut cells, mut wrong) = (0, Vec::new());
+    for caller in callers(&world).await {
+        for row in ROUTES {
+            let kinds = [
+                ("own", &own, "sandbox"),
+                ("foreign", &theirs, "sandbox"),
+                ("elsewhere", &own, "production"),
+                ("nonsense", &nonsense, "sandbox"),
+            ];
+            for (kind, ids, environment) in kinds {
+                let (method, _, _, noun, body, ..) = *row;
+                let named = !noun.is_empty();
+                let names = matches!(noun, "table" | "row");
+                // Without an id there is nothing foreign about it; names are nobody's; and outside of environments
+                // there is no elsewhere.
+                if (kind != "own" && !named)
+                    || (names && kind != "own" && kind != "foreign")
+                    || (kind == "elsewhere" && !row.1.starts_with("E/"))
+                    || (kind == "nonsense" && noun == "tenant")
+                {
+                    continue;
+                }
+                let id = ids.get(noun).cloned().unwrap_or_default();
+                let mut path = path_of(row).replace("{environment}", environment);
+                path = path.replace("{tenant}", if noun == "tenant" { &id } else { &world.tenant.id });
+                path = path.replace("{table}", &id).replace("{key}", "key");
+                path = path.replace("{id}", &id).replace("{digest}", &id).replace("{source}", &id);
+                let body = body();
+                let sent = (!body.is_null()).then(|| ("application/json", body.to_string().into_bytes()));
+                let method: Method = method.parse().unwrap();
+                let (status, answer) =
+                    caller.client.exchange(method.clone(), &path, sent, &[]).await.unwrap();
+                cells += 1;
+                let due = wanted(&caller, row, kind);
+                // What was deleted by one caller is gone for the next: rows are put back.
+                if noun == "row" && method == Method::DELETE && status == 204 {
+                    for (tenant, ids) in [(&world.tenant, &own), (&other, &theirs)] {
+                        let path =
+                            format!("/api/v1/environments/sandbox/lookup-tables/{}/rows", ids["table"]);
+                        tenant.client.put(&path, &rows()).await.unwrap();
+                    }
+                }
+                if status.as_u16() != due {
+                    wrong.push(format!(
+                        "{} {method} {path} ({kind}): {status}, not {due}: {answer}",
+                        caller.name
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {cells} cells are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(cells > 800, "{cells} cells");
+}
