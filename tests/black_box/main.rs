@@ -14,6 +14,7 @@ mod demo;
 mod door;
 mod faults;
 mod forgeries;
+mod fuzz;
 mod hooks;
 mod modules;
 mod notify;

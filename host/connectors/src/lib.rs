@@ -150,6 +150,8 @@ pub trait Connection: Send + Sync + std::fmt::Debug {
 mod call;
 mod connection;
 mod epicor;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod json_http;
 pub mod outbound;
 mod parameters;

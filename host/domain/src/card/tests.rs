@@ -1,3 +1,5 @@
+//! What is found and what is left alone: known numbers, every way to write them, and the numbers of documents.
+
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use serde_json::json;
@@ -172,7 +174,7 @@ fn number_of((prefix, length): (&str, usize), random: &[u8]) -> String {
                 d / 10 + d % 10
             })
             .sum();
-        sum % 10 == 0
+        sum.is_multiple_of(10)
     });
     check.unwrap()
 }
