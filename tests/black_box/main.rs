@@ -17,6 +17,7 @@ mod desk;
 mod door;
 mod faults;
 mod forgeries;
+mod fuzz;
 mod hooks;
 mod matrix;
 mod modules;

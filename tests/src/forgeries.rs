@@ -145,80 +145,71 @@ fn flip(bytes: &mut Vec<u8>, dice: &mut Dice) {
 
 /// One change of a genuine request.
 fn forge(letter: &mut Letter, header: &'static str, dice: &mut Dice) {
-    let text = |letter: &Letter| String::from_utf8_lossy(&letter.headers[0].1).into_owned();
-    let body = letter.body.clone();
-    let at = NOW_S + u64::try_from(dice.below(600)).unwrap_or(0) - 300;
-    let wrong = [
-        "",
-        "whsec_",
-        "the_new_one_0123456789",
-        "whsec_the_new_one_0123456789\n",
-        "whsec_the_new_one_012345678",
-        "WHSEC_THE_NEW_ONE_0123456789",
-    ];
-    let mut say = |value: String| letter.headers[0].1 = value.into_bytes();
-    match dice.below(22) {
+    let others = ["stripe-signature", "x-signature", "authorization", "x-client-fingerprint", "cookie"];
+    match dice.below(16) {
         0..=3 => flip(&mut letter.headers[0].1, dice),
         4..=6 => flip(&mut letter.body, dice),
         7 => {
             let value = letter.headers[0].1.clone();
             letter.headers.push((header, value));
         }
-        8 => letter.headers.insert(0, (header, sign(wrong[0], at, &body).into_bytes())),
-        9 => say(sign(wrong[dice.below(wrong.len())], at, &body)),
-        10 => say(sign(SECRETS[0], NOW_S - 301 - dice.next() % NOW_S.isqrt(), &body)),
-        11 => say(sign(SECRETS[0], NOW_S + 301 + dice.next() % 1_000_000, &body)),
-        12 => say(sign(SECRETS[dice.below(2)], at, b"another body")),
-        13 => {
-            let signed = sign(SECRETS[0], at, &body);
-            let schemes = ["v0=", "v2=", "V1=", "v1 =", " v1=", "v1=0x", "v1=sha256="];
-            say(signed.replace("v1=", schemes[dice.below(schemes.len())]));
+        8 => {
+            let signed = sign("", NOW_S, &letter.body).into_bytes();
+            letter.headers.insert(0, (header, signed));
         }
-        14 => say(sign(SECRETS[0], at, &body).to_uppercase().replace("T=", "t=").replace("V1=", "v1=")),
-        15 => {
-            let signed = sign(SECRETS[0], at, &body);
-            let length = dice.below(signed.len());
-            say(signed[..length].to_owned());
+        9 => letter.headers.clear(),
+        10 => letter.headers[0].0 = others[dice.below(others.len())],
+        11 => {
+            let room = [" ", "\t", "  ", "\u{a0}"][dice.below(4)];
+            let value = &mut letter.headers[0].1;
+            let place = dice.below(value.len());
+            drop(value.splice(place..place, room.bytes()));
         }
-        16 => {
-            let signed = sign(SECRETS[0], at, &body);
-            let times = [
+        _ => letter.headers[0].1 = forged_value(&letter.body, dice).into_bytes(),
+    }
+}
+
+/// The value of a header that proves nothing for this body.
+fn forged_value(body: &[u8], dice: &mut Dice) -> String {
+    let at = NOW_S + u64::try_from(dice.below(600)).unwrap_or(0) - 300;
+    let signed = sign(SECRETS[dice.below(2)], at, body);
+    let pick = |texts: &[&str], dice: &mut Dice| texts[dice.below(texts.len())].to_owned();
+    match dice.below(9) {
+        0 => {
+            let wrong = [
+                "",
+                "whsec_",
+                "the_new_one_0123456789",
+                "whsec_the_new_one_0123456789\n",
+                "WHSEC_THE_NEW_ONE_0123456789",
+            ];
+            sign(wrong[dice.below(wrong.len())], at, body)
+        }
+        1 => sign(SECRETS[0], NOW_S - 301 - dice.next() % NOW_S.isqrt(), body),
+        2 => sign(SECRETS[0], NOW_S + 301 + dice.next() % 1_000_000, body),
+        3 => sign(SECRETS[0], at, b"another body"),
+        4 => {
+            let scheme = pick(&["v0=", "v2=", "V1=", "v1 =", " v1=", "v1=0x", "v1=sha256="], dice);
+            signed.replace("v1=", &scheme)
+        }
+        5 => signed.to_uppercase().replace("T=", "t=").replace("V1=", "v1="),
+        6 => {
+            let again = [
                 format!("t={},{signed}", at + 1),
                 format!("{signed},t={at}"),
-                signed.replace("t=", "t=0"),
-                signed.replace("t=", "t=+"),
-                signed.replace("t=", "t= "),
-                signed.replace("t=", "t=-"),
+                signed[..dice.below(signed.len())].to_owned(),
             ];
-            say(times[dice.below(times.len())].clone());
+            let time = pick(&["t=0", "t=+", "t= ", "t=-"], dice);
+            again.get(dice.below(4)).cloned().unwrap_or_else(|| signed.replace("t=", &time))
         }
-        17 => {
-            let many: String = (0..dice.below(200))
-                .map(|_| {
-                    format!(
-                        ",v1={:016x}{:016x}{:016x}{:016x}",
-                        dice.next(),
-                        dice.next(),
-                        dice.next(),
-                        dice.next()
-                    )
-                })
-                .collect();
-            say(format!("t={at}{many}"));
+        7 => {
+            let mut random = || format!("{:016x}", dice.next());
+            let many: String =
+                (0..200).map(|_| format!(",v1={}{}{}{}", random(), random(), random(), random())).collect();
+            format!("t={at}{many}")
         }
-        18 => letter.headers.clear(),
-        19 => {
-            let others =
-                ["stripe-signature", "x-signature", "authorization", "x-client-fingerprint", "cookie"];
-            letter.headers[0].0 = others[dice.below(others.len())];
-        }
-        20 => {
-            let (text, room) = (text(letter), [" ", "\t", "  ", "\u{a0}"][dice.below(4)]);
-            let place = dice.below(text.len());
-            letter.headers[0].1 = format!("{}{room}{}", &text[..place], &text[place..]).into_bytes();
-        }
-        _ => {
-            let values = [
+        _ => pick(
+            &[
                 "",
                 "t=,v1=",
                 "null",
@@ -227,11 +218,10 @@ fn forge(letter: &mut Letter, header: &'static str, dice: &mut Dice) {
                 "Basic Og==",
                 "Bearer whsec_",
                 "Basic U0FQSFRUUDo=",
-                "Basic ====",
                 "Digest x",
-            ];
-            letter.headers[0].1 = values[dice.below(values.len())].as_bytes().to_vec();
-        }
+            ],
+            dice,
+        ),
     }
 }
 

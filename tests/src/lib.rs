@@ -11,6 +11,7 @@
 )]
 
 pub mod forgeries;
+pub mod fuzz;
 pub mod restore;
 
 use std::{

@@ -10,7 +10,7 @@
 //! | [`toolchain`] | a compiler that can build for WebAssembly, found or made |
 //! | [`suite`] | `cargo xtask test` |
 //! | [`demo`] | `cargo xtask demo` and `cargo xtask bench` |
-//! | [`proof`] | `cargo xtask crash`, `power`, `hostile`, `isolation`, `door` |
+//! | [`proof`] | `cargo xtask crash`, `power`, `hostile`, `isolation`, `door`, `fuzz` |
 //! | [`tidy`] | the house rules that no compiler checks |
 //! | [`repository`] | where things are, and what git tracks |
 //! | [`process`] | starting programs and saying so |
@@ -68,6 +68,8 @@ enum Command {
     Isolation(proof::Arguments),
     /// Holds forged requests and slow senders against a host.
     Door(proof::Arguments),
+    /// Holds any bytes against everything that parses bytes from outside.
+    Fuzz(proof::Arguments),
     /// Checks the house rules that no compiler checks.
     Tidy,
 }
@@ -94,6 +96,7 @@ fn run(command: Command) -> anyhow::Result<Ended> {
         Command::Power(arguments) => proof::run(&repository, "power", &arguments),
         Command::Hostile(arguments) => proof::run(&repository, "hostile", &arguments),
         Command::Isolation(arguments) => proof::run(&repository, "isolation", &arguments),
+        Command::Fuzz(arguments) => proof::run(&repository, "fuzz", &arguments),
         Command::Door(arguments) => proof::run(&repository, "door", &arguments),
         Command::Tidy => tidy::run(&repository),
     }

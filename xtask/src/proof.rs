@@ -1,4 +1,4 @@
-//! `cargo xtask crash | power | hostile | isolation | door`: the promises as experiments that anyone can repeat.
+//! `cargo xtask crash | power | hostile | isolation | door | fuzz`: the promises as experiments that anyone can repeat.
 //!
 //! Each is a program of `tests/src/bin/`, which says what it does and how it judges; here it is built, with the host
 //! and the modules that it needs, and becomes the command. A short form of each runs in `cargo xtask test`.

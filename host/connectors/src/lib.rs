@@ -154,6 +154,8 @@ pub struct Traffic {
 mod call;
 mod connection;
 mod epicor;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod json_http;
 pub mod outbound;
 mod parameters;

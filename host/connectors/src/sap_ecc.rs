@@ -234,3 +234,19 @@ impl Ecc {
         messages::failure(&rows).map_or_else(|| Ok(json!({"RETURN": rows})), Err)
     }
 }
+
+/// See [`crate::fuzz`].
+#[cfg(feature = "fuzz")]
+pub(crate) fn fuzz_soap(bytes: &[u8]) -> String {
+    match xml::parse(bytes) {
+        Ok(root) => format!("{} fields", serde_json::Value::Object(root.fields()).to_string().len().min(9)),
+        Err(unreadable) => unreadable.to_string(),
+    }
+}
+
+/// See [`crate::fuzz`].
+#[cfg(feature = "fuzz")]
+pub(crate) fn fuzz_batch(bytes: &[u8]) -> String {
+    let replies = multipart::replies("multipart/mixed; boundary=ab", &String::from_utf8_lossy(bytes));
+    replies.map_or("none".to_owned(), |replies| "x".repeat(replies.len().min(9)))
+}

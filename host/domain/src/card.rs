@@ -41,6 +41,8 @@ const DIGITS_MAX: usize = 19;
 const GROUP_DIGITS_MAX: usize = 8;
 /// Separators between two groups.
 const SEPARATORS_MAX: usize = 3;
+/// Letters that may touch a number are fewer.
+const WORD_BYTES_MAX: usize = 64;
 /// Base64 of 13 digits is no shorter.
 const BASE64_BYTES_MIN: usize = 18;
 /// Digits of a number that stay readable: the first six and the last four.
@@ -238,21 +240,21 @@ impl<'a> Scan<'a> {
         true
     }
 
-    /// Whether what stands before makes the digits a part of a word.
+    /// Whether what stands before makes the digits a part of a word. A word of any length would cost its length for each of
+    /// its digits: beyond some letters it is no word that a card number follows.
     fn touched_before(&self, at: usize) -> bool {
-        let before = self.bytes.get(..at).unwrap_or_default();
-        let word =
-            before.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+        let before = self.bytes.get(at.saturating_sub(WORD_BYTES_MAX)..at).unwrap_or_default();
+        let word = before.iter().rev().take_while(|byte| is_of_word(byte)).count();
         let word = before.get(before.len() - word..).unwrap_or_default();
         // `\n4242…` in JSON: the letter belongs to the escape.
         let escape = word.len() == 1 && before.len() >= 2 && before.get(before.len() - 2) == Some(&b'\\');
-        !escape && !word.iter().all(u8::is_ascii_alphabetic)
+        !escape && !is_letters(word)
     }
 
     fn touched_after(&self, at: usize) -> bool {
         let after = self.bytes.get(at..).unwrap_or_default();
-        let word = after.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
-        !after.get(..word).unwrap_or_default().iter().all(u8::is_ascii_alphabetic)
+        let word = after.iter().take(WORD_BYTES_MAX).take_while(|byte| is_of_word(byte)).count();
+        !is_letters(after.get(..word).unwrap_or_default())
     }
 
     /// Looks at the groups that stand beside each other: every row of whole groups may be a number.
@@ -317,6 +319,14 @@ impl<'a> Scan<'a> {
         let letters = before.iter().rev().take_while(|byte| byte.is_ascii_uppercase()).count();
         letters == 2 && !before.iter().rev().nth(2).is_some_and(u8::is_ascii_alphanumeric)
     }
+}
+
+const fn is_of_word(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || *byte == b'_'
+}
+
+fn is_letters(word: &[u8]) -> bool {
+    word.len() < WORD_BYTES_MAX && word.iter().all(u8::is_ascii_alphabetic)
 }
 
 const fn is_of_number(byte: &u8) -> bool {

@@ -343,4 +343,69 @@ mod tests {
         let other = headers("x-client-fingerprint", &[&"AC".repeat(32)]);
         assert!(Sender::SapEcc.verify(&proof, &other, b"").is_err());
     }
+
+    /// What would be a bomb for some reader of JSON or XML is no event, and says why; or it is one, and costs no more than
+    /// its bytes.
+    #[test]
+    fn bombs_are_named_or_harmless() {
+        let stripe = |inner: &str| {
+            format!(
+                r#"{{"id":"evt_1","object":"event","type":"a.b","data":{{"object":{{"id":"x","v":{inner}}}}}}}"#
+            )
+        };
+        let deep =
+            |open: &str, close: &str| stripe(&format!("{}1{}", open.repeat(100_000), close.repeat(100_000)));
+        let read = |sender: Sender, body: &[u8]| sender.read(&Bytes::copy_from_slice(body));
+        for body in [deep("[", "]"), deep("{\"a\":", "}"), deep("[", ""), "[".repeat(1_000_000)] {
+            assert_eq!(read(Sender::Stripe, body.as_bytes()), Err(NotAnEvent::TooDeep));
+            assert_eq!(read(Sender::Epicor, body.as_bytes()), Err(NotAnEvent::TooDeep));
+        }
+        let duplicates: String = (0..100_000).map(|_| "\"a\":1,").collect();
+        let elements = format!("[{}1]", "1,".repeat(400_000));
+        let number = "1".repeat(900_000);
+        for inner in ["1e400", "\"\\ud800\"", &elements, &number, &format!("{{{duplicates}\"b\":2}}")] {
+            let heads = read(Sender::Stripe, stripe(inner).as_bytes()).unwrap();
+            assert_eq!((heads.len(), heads[0].object_id.as_deref()), (1, Some("x")));
+        }
+        for created in ["1e400", &elements, "-1", "\"soon\"", "{}"] {
+            let body = format!(r#"{{"id":"evt_1","object":"event","type":"a.b","created":{created}}}"#);
+            assert_eq!(
+                read(Sender::Stripe, body.as_bytes()).unwrap()[0].occurred_at,
+                None,
+                "{:.40}",
+                created
+            );
+        }
+        let bad: [&[u8]; 9] = [
+            br#"{"id":"evt_1","id":"evt_2","object":"event","type":"a"}"#,
+            br#"{"id":"\ud800","object":"event","type":"a"}"#,
+            br#"{"id":"a\u0000b","object":"event","type":"a"}"#,
+            br#"{"id":1e400,"object":"event","type":"a"}"#,
+            b"\xef\xbb\xbf{\"id\":\"evt_1\",\"object\":\"event\",\"type\":\"a\"}",
+            b"\xff\xfe{\0\"\0i\0d\0",
+            b"{\0\"\0i\0d\0",
+            b"\0",
+            b"\x1f\x8b\x08\0",
+        ];
+        for body in bad {
+            assert!(read(Sender::Stripe, body).is_err(), "{body:?}");
+        }
+        let idoc = |inner: &str| {
+            format!("<D>{inner}<IDOC><EDI_DC40><DOCNUM>1</DOCNUM><MESTYP>M</MESTYP></EDI_DC40></IDOC></D>")
+        };
+        let laughs = "<!DOCTYPE D [<!ENTITY a \"ha\"><!ENTITY b \"&a;&a;\">]>".to_owned() + &idoc("&b;");
+        let file = "<!DOCTYPE D [<!ENTITY a SYSTEM \"file:///etc/passwd\">]>".to_owned() + &idoc("&a;");
+        let name = format!(
+            "<{0}>{1}</{0}>",
+            "D".repeat(100_000),
+            "<IDOC><EDI_DC40><DOCNUM>1</DOCNUM><MESTYP>M</MESTYP></EDI_DC40></IDOC>".repeat(900)
+        );
+        let deep = idoc(&format!("{}{}", "<a>".repeat(10_000), "</a>".repeat(10_000)));
+        for body in [laughs, file, name, deep, idoc("&a;")] {
+            assert!(read(Sender::SapEcc, body.as_bytes()).is_err(), "{body:.80}");
+        }
+        let attributes: String = (0..50_000).map(|n| format!(" a{n}=\"1\"")).collect();
+        let flood = idoc(&format!("<x{attributes}/>"));
+        assert_eq!(read(Sender::SapEcc, flood.as_bytes()).unwrap().len(), 1);
+    }
 }

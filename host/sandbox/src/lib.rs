@@ -53,6 +53,19 @@ mod threads;
 mod ticker;
 mod uploads;
 
+/// A door for the fuzz targets of `tests/`.
+#[cfg(feature = "fuzz")]
+pub mod fuzz {
+    use crate::{ModuleLimits, structure};
+
+    /// What the first look at an upload says.
+    #[must_use]
+    pub fn structure(upload: &[u8]) -> String {
+        let checked = structure::check(upload, &ModuleLimits::default(), structure::Depth::Instructions);
+        checked.map_or_else(|refusal| refusal.to_string(), |_| "admitted".to_owned())
+    }
+}
+
 pub use compiler::worker::compiler_main;
 pub use limits::{LogLimits, ModuleLimits, RunLimits};
 pub use module::Module;

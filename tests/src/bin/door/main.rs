@@ -4,13 +4,13 @@
 #![allow(clippy::print_stdout, reason = "a command's figures go to stdout")]
 #![allow(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "figures for people, not money")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
 use portolan::stage::{Host, StandIn, System, Tenant, TenantSetup};
 use portolan_tests::{components, forgeries::forgeries, portolan};
-use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time::Instant};
 
 /// Holds forged requests and slow senders against the host.
 #[derive(Parser)]
