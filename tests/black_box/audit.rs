@@ -50,7 +50,7 @@ async fn a_change_in_the_file_shows_and_an_older_file_shows_against_checkpoints(
         .filter(|path| path.exists())
         .map(|path| (path.clone(), std::fs::read(&path).unwrap()))
         .collect();
-    world.host.set("PORTOLAN_AUDIT__CHECKPOINT_FILE", &file.display().to_string());
+    world.host.set("PORTOLAN_AUDIT__CHECKPOINT_FILE", Some(&file.display().to_string()));
     world.host.start_again().await.unwrap();
     let rows = json!({ "rows": { "a": "b" } });
     world.tenant.client.put("/api/v1/environments/sandbox/lookup-tables/t/rows", &rows).await.unwrap();

@@ -118,12 +118,6 @@ impl Host {
         Ok(())
     }
 
-    /// Changes a setting (`PORTOLAN_*`) for its next start.
-    pub fn set(&mut self, name: &str, value: &str) {
-        self.start.environment.retain(|(known, _)| known != name);
-        self.start.environment.push((name.to_owned(), value.to_owned()));
-    }
-
     /// Asks it to end, and waits until it has. It can be started again.
     ///
     /// # Errors
