@@ -10,6 +10,8 @@
     reason = "in a test every surprise is a panic"
 )]
 
+pub mod hostile;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -25,6 +25,7 @@ mod params;
 mod problem;
 mod register;
 mod runs;
+mod schema;
 pub mod server;
 mod sources;
 mod tenants;
