@@ -12,6 +12,7 @@ mod customers_back;
 mod demo;
 mod faults;
 mod hooks;
+mod hostile;
 mod modules;
 mod notify;
 mod poison;

@@ -3,10 +3,12 @@
 //! process lives, and by what its memory does.
 
 #![allow(clippy::unwrap_used, reason = "in a test every surprise is a panic")]
+#![allow(clippy::too_many_lines, reason = "tables of cases")]
 
 pub mod arena;
 mod binary;
 mod image;
+pub mod neighbours;
 mod plans;
 mod runs;
 mod uploads;

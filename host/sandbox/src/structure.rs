@@ -417,6 +417,13 @@ impl Scan<'_> {
             match operator.map_err(|e| malformed(&e))? {
                 Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => depth += 1,
                 Operator::End => depth = depth.saturating_sub(1),
+                // wasmtime cannot be told to refuse them without its garbage collection, which is not built in.
+                Operator::CallRef { .. }
+                | Operator::RefAsNonNull
+                | Operator::BrOnNull { .. }
+                | Operator::BrOnNonNull { .. } => {
+                    return Err(unusual("the module uses typed references, which are switched off here"));
+                }
                 _ => {}
             }
             if depth > self.limits.nesting_max {

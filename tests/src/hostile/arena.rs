@@ -87,6 +87,14 @@ impl Arena {
         Ok(Self { host, wire, canary, exits: 0, tenant, dice: Dice(seed), events: 0, _folder: folder })
     }
 
+    /// A tenant with this module as its mapping.
+    ///
+    /// # Errors
+    /// Whatever the host refuses.
+    pub async fn tenant(&self, name: &str, module: Vec<u8>) -> anyhow::Result<Tenant> {
+        Tenant::set_up(&self.host.operator, &setup(name, module, &self.wire)).await
+    }
+
     /// Resident memory of the host, in KiB.
     #[must_use]
     pub fn memory_kib(&self) -> u64 {
@@ -197,7 +205,8 @@ impl Arena {
             modules.push(other());
         }
         let mut tenants = Vec::new();
-        for module in modules {
+        for (index, module) in modules.into_iter().enumerate() {
+            let name = format!("{name} {index}");
             tenants.push(Tenant::set_up(&self.host.operator, &setup(&name, module, &self.wire)).await?);
         }
         Ok(tenants)

@@ -26,12 +26,9 @@ pub(super) fn custom(name: &str, bytes: usize) -> Vec<u8> {
 
 /// A core module with so many functions that do nothing.
 pub(super) fn functions(count: u64) -> Vec<u8> {
-    let mut declared = leb(count);
-    let mut bodies = leb(count);
-    for _ in 0..count {
-        declared.push(0);
-        bodies.extend([2, 0, 0x0b]);
-    }
+    let count_of = usize::try_from(count).unwrap_or_default();
+    let declared = [leb(count), vec![0; count_of]].concat();
+    let bodies = [leb(count), [2, 0, 0x0b].repeat(count_of)].concat();
     let types = section(1, &[1, 0x60, 0, 0]);
     [b"\0asm\x01\0\0\0".as_slice(), &types, &section(3, &declared), &section(10, &bodies)].concat()
 }

@@ -75,6 +75,11 @@ impl Image {
         self.at + start
     }
 
+    /// Pages of a memory that holds it.
+    pub(super) fn pages(&self) -> u32 {
+        u32::try_from((self.at + self.bytes.len()) / 65_536 + 2).unwrap_or(u32::MAX)
+    }
+
     /// The data segment.
     pub(super) fn data(&self) -> String {
         let bytes: String = self.bytes.iter().map(|byte| format!("\\{byte:02x}")).collect();

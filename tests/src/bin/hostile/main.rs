@@ -65,7 +65,8 @@ async fn play(options: &Options) -> anyhow::Result<bool> {
         (options.only.is_empty() || options.only.contains(&format!("H{}", case.number)))
             && !(options.quick && case.heavy == Heavy::Upload)
     };
-    let mut arena = Arena::start(&std::env::current_exe()?.with_file_name("portolan"), options.seed, &[]).await?;
+    let mut arena =
+        Arena::start(&std::env::current_exe()?.with_file_name("portolan"), options.seed, &[]).await?;
     let mut rows = Vec::new();
     for case in cases().into_iter().filter(wanted) {
         eprint!("\rH{:<3}{:70.70}", case.number, case.what);
