@@ -19,6 +19,7 @@ mod faults;
 mod forgeries;
 mod fuzz;
 mod hooks;
+mod hostile;
 mod matrix;
 mod modules;
 mod notify;

@@ -12,6 +12,7 @@
 
 pub mod forgeries;
 pub mod fuzz;
+pub mod hostile;
 pub mod restore;
 
 use std::{

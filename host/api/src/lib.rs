@@ -28,6 +28,7 @@ mod params;
 mod problem;
 mod register;
 mod runs;
+mod schema;
 pub mod server;
 mod sources;
 mod tenants;

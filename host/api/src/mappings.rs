@@ -192,7 +192,7 @@ async fn check(api: &Api, mapping: &Mapping, description: &Description) -> Resul
 }
 
 fn check_settings(mapping: &Mapping, description: &Description) -> Result<(), Problem> {
-    let validator = jsonschema::validator_for(&description.settings_schema)
+    let validator = crate::schema::validator(&description.settings_schema)
         .map_err(|error| refuse(format!("the module's settings schema is no JSON Schema: {error}")))?;
     let errors: Vec<Value> = validator
         .iter_errors(&mapping.settings)

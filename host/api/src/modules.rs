@@ -89,7 +89,7 @@ pub(crate) async fn upload_module(
     }
     let limits = ModuleLimits::default();
     let admitted = api.sandbox.admit(&caller.tenant, bytes.to_vec(), &limits).await.map_err(refused)?;
-    if let Err(error) = jsonschema::validator_for(&admitted.description.settings_schema) {
+    if let Err(error) = crate::schema::validator(&admitted.description.settings_schema) {
         let text = format!("the module's settings schema is no JSON Schema: {error}");
         return Err(Problem::unprocessable("module-description-invalid", text));
     }

@@ -99,6 +99,9 @@ pub enum Unbalanced {
         /// Its amount.
         amount: Amount,
     },
+    /// Not the code of a currency.
+    #[error("a ledger line is in {0:?}, which is no currency of ISO 4217")]
+    BadCurrency(String),
     /// The sum is too large to be exact.
     #[error("the ledger lines in {currency} exceed what can be added exactly")]
     TooLarge {
@@ -117,6 +120,9 @@ pub fn check_balance<'a>(lines: impl IntoIterator<Item = &'a LedgerLine>) -> Res
         if line.amount.is_negative() {
             let (account, amount) = (line.account.clone(), line.amount);
             return Err(Unbalanced::NegativeLine { account, amount });
+        }
+        if line.currency.len() != 3 || !line.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err(Unbalanced::BadCurrency(line.currency.chars().take(10).collect()));
         }
         let difference = differences.entry(&line.currency).or_default();
         let sum = match line.side {
@@ -184,6 +190,10 @@ mod tests {
         assert!(matches!(check_balance(&crossed), Err(Unbalanced::Currency { .. })));
         let negative = [line(Side::Debit, "-1", "USD"), line(Side::Credit, "-1", "USD")];
         assert!(matches!(check_balance(&negative), Err(Unbalanced::NegativeLine { .. })));
+        for currency in ["usd", "", "US", "USD\n"] {
+            let none = [line(Side::Debit, "1", currency), line(Side::Credit, "1", currency)];
+            assert!(matches!(check_balance(&none), Err(Unbalanced::BadCurrency(_))));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    contract::{Binding, Description, Need, Plan, PlannedDelivery},
+    contract::{Binding, Description, Need, Plan, PlannedDelivery, ReferenceKey},
     money::{self, Unbalanced},
     pointer::is_pointer,
 };
@@ -18,13 +18,21 @@ pub struct PlanLimits {
     pub entries_max: usize,
     /// Bytes of a delivery's body as JSON.
     pub body_bytes_max: usize,
+    /// Bytes of an alert's detail as JSON.
+    pub detail_bytes_max: usize,
     /// Characters of a key, a name or an id.
     pub key_chars_max: usize,
 }
 
 impl Default for PlanLimits {
     fn default() -> Self {
-        Self { deliveries_max: 64, entries_max: 2_000, body_bytes_max: 1 << 20, key_chars_max: 200 }
+        Self {
+            deliveries_max: 64,
+            entries_max: 2_000,
+            body_bytes_max: 1 << 20,
+            detail_bytes_max: 64 << 10,
+            key_chars_max: 200,
+        }
     }
 }
 
@@ -103,6 +111,14 @@ pub enum PlanProblem {
         /// The limit.
         max: usize,
     },
+    /// An alert's detail over the limit.
+    #[error("the detail of an alert has {bytes} bytes, at most {max} are allowed")]
+    DetailTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
     /// Debits and credits differ.
     #[error(transparent)]
     Unbalanced(#[from] Unbalanced),
@@ -126,7 +142,15 @@ pub fn check(plan: &Plan, description: &Description, limits: &PlanLimits) -> Res
         check_delivery(delivery, &earlier, description, limits)?;
     }
     for reference in &plan.references {
+        check_reference(&reference.key, &reference.system, limits)?;
         text("the reference id", &reference.id, limits.key_chars_max)?;
+    }
+    for alert in &plan.alerts {
+        text("the alert code", &alert.code, limits.key_chars_max)?;
+        let bytes = alert.detail.to_string().len();
+        if bytes > limits.detail_bytes_max {
+            return Err(PlanProblem::DetailTooLarge { bytes, max: limits.detail_bytes_max });
+        }
     }
     if let Some(ordering_key) = &plan.ordering_key {
         text("the ordering key", ordering_key, limits.key_chars_max)?;
@@ -162,7 +186,11 @@ fn check_counts(plan: &Plan, limits: &PlanLimits) -> Result<(), PlanProblem> {
     let entries = limits.entries_max;
     let captures = plan.deliveries.iter().map(|d| d.captures.len()).sum();
     let ledger = plan.deliveries.iter().map(|d| d.ledger.len()).sum();
+    let bindings = |d: &PlannedDelivery| d.bindings.len() + d.unless.as_ref().map_or(0, |c| c.bindings.len());
+    let after = plan.deliveries.iter().map(|d| d.after.len()).sum();
     let counts = [
+        ("predecessors", after, entries),
+        ("bindings", plan.deliveries.iter().map(bindings).sum(), entries),
         ("deliveries", plan.deliveries.len(), limits.deliveries_max),
         ("references", plan.references.len(), entries),
         ("alerts", plan.alerts.len(), entries),
@@ -204,6 +232,12 @@ fn predecessors<'a>(
     Ok(found)
 }
 
+fn check_reference(key: &ReferenceKey, system: &str, limits: &PlanLimits) -> Result<(), PlanProblem> {
+    text("the reference kind", &key.kind, limits.key_chars_max)?;
+    text("the reference id", &key.id, limits.key_chars_max)?;
+    text("the reference system", system, limits.key_chars_max)
+}
+
 fn check_delivery(
     delivery: &PlannedDelivery,
     earlier: &BTreeSet<&str>,
@@ -237,6 +271,12 @@ fn check_delivery(
         .chain(delivery.captures.iter().map(|capture| &capture.pointer));
     if let Some(pointer) = pointers.into_iter().find(|pointer| !is_pointer(pointer)) {
         return Err(PlanProblem::BadPointer { key: delivery.key.clone(), pointer: pointer.clone() });
+    }
+    for capture in &delivery.captures {
+        check_reference(&capture.key, &capture.system, limits)?;
+    }
+    for line in &delivery.ledger {
+        text("the account", &line.account, limits.key_chars_max)?;
     }
     let bytes = delivery.body.to_string().len();
     if bytes > limits.body_bytes_max {

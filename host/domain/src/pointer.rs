@@ -14,6 +14,17 @@ pub fn is_pointer(text: &str) -> bool {
     (text.is_empty() || text.starts_with('/')) && escapes_are_known
 }
 
+/// Whether a value has values inside values, more than `levels` deep.
+#[must_use]
+pub fn is_deeper(value: &Value, levels: usize) -> bool {
+    let within = |inner: &Value| levels == 0 || is_deeper(inner, levels - 1);
+    match value {
+        Value::Array(items) => items.iter().any(within),
+        Value::Object(fields) => fields.values().any(within),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
 /// A value could not be copied into a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unbound {

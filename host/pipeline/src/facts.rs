@@ -8,12 +8,16 @@ use portolan_domain::{
     Scope,
     contract::{Answer, Description, Fact, Need, Problem, Query},
     plan::check_need,
+    pointer::is_deeper,
     verdict::CallFailure,
 };
 use portolan_store::{mapping::Mapping, run::RunClaim};
 use serde_json::{Value, json};
 
 use crate::{Shared, connections::Unusable};
+
+/// Levels of an answer.
+const FACT_DEPTH_MAX: usize = 100;
 
 /// Why a round's facts could not be had.
 #[derive(Debug)]
@@ -135,6 +139,10 @@ async fn ask(
         now_seconds: shared.clock.now().as_seconds(),
     };
     match opened.connection.read(&query.operation, &query.parameters, &context).await {
+        // Facts are stored inside other JSON, and what is too deep cannot be read back.
+        Ok(Found::Yes(value)) if is_deeper(&value, FACT_DEPTH_MAX) => {
+            failed("answer-too-deep", format!("the answer has more than {FACT_DEPTH_MAX} levels"))
+        }
         Ok(Found::Yes(value)) => Ok(Answer::Found(value)),
         Ok(Found::No) => Ok(Answer::Absent),
         Err(CallFailure::Permanent { problem }) => {

@@ -228,7 +228,10 @@ impl Mapper {
         let policy =
             portolan_domain::retry::RetryPolicy { attempts_max: u32::MAX, ..self.shared.settings.run_retry };
         let pause = policy.delay(claim.attempt, rand::random()).unwrap_or_default();
-        let due_at = now.plus(pause).max(deferral.not_before.unwrap_or(now));
+        // A module may name the end of time; whoever waits for the event must hear of it before.
+        let latest =
+            claim.event.received_at.plus(Duration::from_millis(self.shared.settings.deferral_ms_max + 1));
+        let due_at = now.plus(pause).max(deferral.not_before.unwrap_or(now)).min(latest.max(now));
         RunEnd::Deferred { due_at, reason: reason("deferred", &deferral.reason) }
     }
 
@@ -278,7 +281,8 @@ impl Mapper {
         metrics::counter!("portolan_runs_finished_total", "end" => name).increment(1);
         metrics::histogram!("portolan_run_seconds").record(took);
         tracing::info!(
-            run.id = %claim.id, run.attempt = claim.attempt, run.end = name, run.reason = %reason,
+            run.id = %claim.id, run.attempt = claim.attempt, run.end = name,
+            run.reason = reason["code"].as_str(), run.message = reason["message"].as_str(),
             event.id = %claim.event.id, event.kind = claim.event.kind, mapping.id = %claim.mapping,
             tenant.id = %claim.event.scope.tenant, environment = %claim.event.scope.environment,
             cost = %cost.to_json(), duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),

@@ -111,7 +111,7 @@ impl Compiler {
                 return Err(SandboxError::Worker("it did not end".into()).into());
             }
         };
-        self.judge(status, answer, &said)
+        self.judge(status, answer, &said, self.limits.cpu_seconds(wasm.len()))
     }
 
     fn start(&self) -> Result<Child, SandboxError> {
@@ -144,7 +144,7 @@ impl Compiler {
             metering: self.metering,
             limits: *limits,
             memory_bytes_max: self.limits.memory_bytes_max,
-            cpu_seconds_max: self.limits.cpu_seconds_max,
+            cpu_seconds_max: self.limits.cpu_seconds(wasm.len()),
             nice: self.limits.nice,
         };
         let answer_max =
@@ -169,7 +169,13 @@ impl Compiler {
         Ok((answer, String::from_utf8_lossy(&said).into_owned()))
     }
 
-    fn judge(&self, status: ExitStatus, answer: Vec<u8>, said: &str) -> Result<Compiled, CompileError> {
+    fn judge(
+        &self,
+        status: ExitStatus,
+        answer: Vec<u8>,
+        said: &str,
+        cpu_seconds: u64,
+    ) -> Result<Compiled, CompileError> {
         use std::os::unix::process::ExitStatusExt;
         match Answer::read(answer) {
             Some(Answer::Compiled { component, artifact }) if status.success() => {
@@ -194,7 +200,7 @@ impl Compiler {
                 let what = format!(
                     "{} MiB of memory or {} seconds of processor time",
                     self.limits.memory_bytes_max >> 20,
-                    self.limits.cpu_seconds_max
+                    cpu_seconds
                 );
                 Err(CompileError::Refused(too_costly(&what)))
             }

@@ -7,6 +7,8 @@ use portolan_domain::contract::Description;
 
 use crate::refusal::{self, Refusal};
 
+mod schema;
+
 /// Entries of each list.
 const ENTRIES_MAX: usize = 200;
 /// Characters of a name, and of a sentence.
@@ -31,6 +33,7 @@ pub(crate) fn check(description: &Description) -> Result<(), Refusal> {
     if !description.settings_schema.is_object() && !description.settings_schema.is_boolean() {
         return Err(refuse("the settings schema is not a JSON Schema: it must be an object".into()));
     }
+    schema::check(&description.settings_schema).map_err(refuse)?;
     check_serves(description)?;
     check_connections(description)?;
     entries("tables", description.tables.len(), 0)?;

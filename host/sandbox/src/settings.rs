@@ -78,7 +78,8 @@ pub struct CompileLimits {
     /// Address space of the worker. The default, 2 GiB, lets CPython (18 MB of Wasm) through; a component
     /// that wants more is refused.
     pub memory_bytes_max: u64,
-    /// Processor time of the worker. CPython takes 10 s where this was measured, in a release build.
+    /// Processor time of the worker for the largest upload. CPython takes 10 s where this was measured, in a release
+    /// build. A smaller upload is given less, so that a small bomb does not keep the others' uploads waiting.
     pub cpu_seconds_max: u64,
     /// Wall-clock time, from start to the last byte of the answer. Workers run at a low priority.
     pub wall: Duration,
@@ -94,6 +95,16 @@ pub struct CompileLimits {
     pub waiting_per_tenant_max: usize,
     /// Uploads of all tenants that wait or are compiled; each holds its bytes in memory.
     pub uploads_max: usize,
+}
+
+impl CompileLimits {
+    /// Processor time for an upload of so many bytes: 15 s, and 5 s more for each MiB. What toolchains make takes a
+    /// fifth of it.
+    #[must_use]
+    pub fn cpu_seconds(&self, upload_bytes: usize) -> u64 {
+        let mebibytes = (upload_bytes >> 20) as u64;
+        mebibytes.saturating_mul(5).saturating_add(15).min(self.cpu_seconds_max)
+    }
 }
 
 impl Default for CompileLimits {

@@ -289,7 +289,7 @@ impl Scan<'_> {
             let import = import.map_err(|e| malformed(&e))?;
             if self.is_outermost() {
                 interfaces::check_import(import.name.name)?;
-                self.imports.push(import.name.name.to_owned());
+                self.import(import.name.name)?;
             }
             if matches!(import.ty, ComponentTypeRef::Component(_)) {
                 return Err(unusual("the module has a component that takes another as an argument"));
@@ -324,10 +324,21 @@ impl Scan<'_> {
             if module != WASI_PREVIEW1 {
                 interfaces::check_import(module)?;
             }
-            if !self.imports.iter().any(|known| known == module) {
-                self.imports.push(module.to_owned());
-            }
+            self.import(module)?;
         }
+        Ok(())
+    }
+
+    /// Every interface that is imported is linked by the host; the same one in a thousand versions would be linked as
+    /// often.
+    fn import(&mut self, name: &str) -> Result<(), Refusal> {
+        if self.imports.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        if self.imports.len() >= IMPORTS_MAX {
+            return Err(too_complex("imports", IMPORTS_MAX as u64 + 1, IMPORTS_MAX as u64));
+        }
+        self.imports.push(name.to_owned());
         Ok(())
     }
 
@@ -406,6 +417,13 @@ impl Scan<'_> {
             match operator.map_err(|e| malformed(&e))? {
                 Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => depth += 1,
                 Operator::End => depth = depth.saturating_sub(1),
+                // wasmtime cannot be told to refuse them without its garbage collection, which is not built in.
+                Operator::CallRef { .. }
+                | Operator::RefAsNonNull
+                | Operator::BrOnNull { .. }
+                | Operator::BrOnNonNull { .. } => {
+                    return Err(unusual("the module uses typed references, which are switched off here"));
+                }
                 _ => {}
             }
             if depth > self.limits.nesting_max {
@@ -441,6 +459,8 @@ impl Scan<'_> {
 }
 
 const WASM_PAGE_BYTES: u64 = 64 << 10;
+/// Interfaces that a module imports. There are 22, and nobody needs one in three versions.
+const IMPORTS_MAX: usize = 64;
 
 /// Resources of its own are fine: the stubs of the script toolchains have some, and a run's handles are limited.
 fn canonical(function: &CanonicalFunction) -> Result<(), Refusal> {

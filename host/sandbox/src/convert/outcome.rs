@@ -8,6 +8,7 @@ use portolan_domain::{
         Need, Outcome, Plan, PlannedAlert, PlannedDelivery, Query, Reference, ReferenceKey,
         RequiredConnection, RequiredTable, Served, Severity, Side, Violation,
     },
+    pointer::is_deeper,
 };
 use serde_json::Value;
 
@@ -15,6 +16,14 @@ use crate::{bindings::types, log::printable, report::GuestFailure};
 
 /// Characters of a guest's text that are repeated in a problem.
 const SHOWN_BYTES_MAX: usize = 200;
+/// Bytes of a text that people read.
+const SENTENCE_BYTES_MAX: usize = 4 << 10;
+/// Violations that are kept of a refusal; the others are counted.
+const VIOLATIONS_MAX: usize = 100;
+/// Levels of a JSON text of a guest. It is stored inside other JSON, and what is deeper than 127 cannot be read back.
+const JSON_DEPTH_MAX: usize = 64;
+/// Digits of a number in a body: those of a decimal of the contract.
+const DIGITS_MAX: usize = 28;
 
 /// Reads what a guest returned.
 #[derive(Debug, Default)]
@@ -35,14 +44,14 @@ impl Reader {
             types::Outcome::Deliver(plan) => Outcome::Deliver(self.plan(plan, "deliver")?),
             types::Outcome::Need(needs) => Outcome::Need(self.needs(needs)?),
             types::Outcome::Hold(held) => Outcome::Hold(HeldPlan {
-                reason: self.text(held.reason),
+                reason: self.sentence(held.reason),
                 plan: self.plan(held.plan, "hold.plan")?,
             }),
             types::Outcome::Defer(deferral) => Outcome::Defer(Deferral {
-                reason: self.text(deferral.reason),
+                reason: self.sentence(deferral.reason),
                 not_before: deferral.not_before.map(Timestamp::from_millis),
             }),
-            types::Outcome::Skip(reason) => Outcome::Skip(self.text(reason)),
+            types::Outcome::Skip(reason) => Outcome::Skip(self.sentence(reason)),
             types::Outcome::Reject(violations) => Outcome::Reject(self.violations(violations)?),
         })
     }
@@ -101,12 +110,18 @@ impl Reader {
         if violations.is_empty() {
             return Err(nonsense("reject".into(), &"it names no violation"));
         }
-        let read = violations.into_iter().map(|violation| Violation {
-            pointer: self.text(violation.pointer),
-            code: self.text(violation.code),
-            message: self.text(violation.message),
+        let more = violations.len().saturating_sub(VIOLATIONS_MAX);
+        let kept = violations.into_iter().take(VIOLATIONS_MAX).map(|violation| Violation {
+            pointer: self.sentence(violation.pointer),
+            code: self.sentence(violation.code),
+            message: self.sentence(violation.message),
         });
-        Ok(read.collect())
+        let mut read: Vec<Violation> = kept.collect();
+        if more > 0 {
+            let message = format!("and {more} more");
+            read.push(Violation { pointer: String::new(), code: "more".to_owned(), message });
+        }
+        Ok(read)
     }
 
     fn plan(&mut self, plan: types::Plan, at: &str) -> Read<Plan> {
@@ -139,7 +154,7 @@ impl Reader {
             key: self.text(delivery.key),
             connection: self.text(delivery.connection),
             operation: self.text(delivery.operation),
-            body: self.json(&delivery.body, || format!("{at}.body"))?,
+            body: self.body(&delivery.body, || format!("{at}.body"))?,
             after: self.texts(delivery.after),
             bindings: self.bindings(delivery.bindings),
             unless: delivery.unless.map(|check| self.existence_check(check, at)).transpose()?,
@@ -201,8 +216,8 @@ impl Reader {
                 types::Severity::Warning => Severity::Warning,
                 types::Severity::Critical => Severity::Critical,
             },
-            code: self.text(alert.code),
-            title: self.text(alert.title),
+            code: self.sentence(alert.code),
+            title: self.sentence(alert.title),
             detail: self.json(&alert.detail, || format!("{at}.detail"))?,
         })
     }
@@ -220,12 +235,55 @@ impl Reader {
         text
     }
 
+    /// A text that people read and nothing is looked up by: it may be endless or carry control characters, as a log
+    /// line may.
+    fn sentence(&mut self, text: String) -> String {
+        printable(&self.text(text), SENTENCE_BYTES_MAX)
+    }
+
     fn json(&mut self, text: &str, at: impl FnOnce() -> String) -> Read<Value> {
         self.bytes = self.bytes.saturating_add(text.len());
-        serde_json::from_str(text).map_err(|error| {
-            let shown = printable(text, SHOWN_BYTES_MAX);
-            nonsense(at(), &format!("not JSON, {error}: {shown:?}"))
-        })
+        let value: Value = match serde_json::from_str(text) {
+            Ok(value) => value,
+            Err(error) => {
+                let shown = printable(text, SHOWN_BYTES_MAX);
+                return Err(nonsense(at(), &format!("not JSON, {error}: {shown:?}")));
+            }
+        };
+        if is_deeper(&value, JSON_DEPTH_MAX) {
+            return Err(nonsense(at(), &format!("JSON with more than {JSON_DEPTH_MAX} levels")));
+        }
+        Ok(value)
+    }
+
+    /// What is sent. An amount is a text or an integer; a binary fraction is refused before it is money.
+    fn body(&mut self, text: &str, at: impl Fn() -> String) -> Read<Value> {
+        let value = self.json(text, &at)?;
+        match inexact(&value) {
+            None => Ok(value),
+            Some(number) => {
+                let shown = printable(&number, SHOWN_BYTES_MAX);
+                let problem = format!(
+                    "{shown} is not exact: numbers are integers of at most {DIGITS_MAX} digits, amounts are texts"
+                );
+                Err(nonsense(at(), &problem))
+            }
+        }
+    }
+}
+
+/// The first number that is no plain integer.
+fn inexact(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) => {
+            let text = number.to_string();
+            let digits = text.strip_prefix('-').unwrap_or(&text);
+            let plain = digits.len() <= DIGITS_MAX && digits.bytes().all(|byte| byte.is_ascii_digit());
+            (!plain || text == "-0").then_some(text)
+        }
+        Value::Array(items) => items.iter().find_map(inexact),
+        Value::Object(fields) => fields.values().find_map(inexact),
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Guests in WebAssembly text: the smallest mapper that the contract allows, with its parts replaceable.
+//! Guests in WebAssembly text: the smallest mapper that the contract allows, with its parts replaceable. The hostile
+//! proof (`tests/src/hostile`) makes its modules of it, too.
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -25,6 +26,8 @@ pub(crate) struct Guest {
     pub(crate) pages: (u32, u32),
     /// The contract it claims to be built against.
     pub(crate) contract: String,
+    /// How it says that its texts are encoded.
+    pub(crate) encoding: StringEncoding,
     /// Packages that the contract's world uses besides.
     pub(crate) packages: Vec<&'static str>,
 }
@@ -39,6 +42,7 @@ impl Default for Guest {
             items: String::new(),
             pages: (16, 2_000),
             contract: CONTRACT.into(),
+            encoding: StringEncoding::UTF8,
             packages: vec![],
         }
     }
@@ -60,7 +64,7 @@ impl Guest {
         }
         let package = resolve.push_str("mapping.wit", &self.contract).unwrap();
         let world = resolve.select_world(&[package], Some("mapping")).unwrap();
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
+        embed_component_metadata(&mut module, &resolve, world, self.encoding, false).unwrap();
         module
     }
 
