@@ -14,6 +14,7 @@ mod faults;
 mod hooks;
 mod modules;
 mod notify;
+mod power;
 mod senders;
 mod stripe_account;
 mod tenants;
