@@ -24,6 +24,7 @@ mod matrix;
 mod modules;
 mod notify;
 mod poison;
+mod power;
 mod restore;
 mod secrets;
 mod senders;

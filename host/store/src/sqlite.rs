@@ -70,6 +70,9 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// Every statement of this crate fits, so that none is compiled twice.
 const STATEMENTS_CACHED: usize = 220;
 
+/// Pages that the connection keeps in memory that copies from the log: it reads each once.
+const COPYING_CACHE_KIB: u32 = 64;
+
 /// A checkpoint by the writer waits this long for readers, then leaves it to the next.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -82,12 +85,14 @@ pub struct SqliteSettings {
     pub writer_cache_kib: u32,
     /// Pages that each reader keeps in memory, in KiB.
     pub reader_cache_kib: u32,
+    /// How long the write-ahead log may become, in KiB.
+    pub log_kib_max: u32,
 }
 
 impl Default for SqliteSettings {
-    /// 3 readers with 4 MiB each, a writer with 32 MiB.
+    /// 3 readers with 4 MiB each, a writer with 32 MiB, a log of 64 MiB.
     fn default() -> Self {
-        Self { readers: 3, writer_cache_kib: 32 * 1024, reader_cache_kib: 4 * 1024 }
+        Self { readers: 3, writer_cache_kib: 32 * 1024, reader_cache_kib: 4 * 1024, log_kib_max: 64 * 1024 }
     }
 }
 
@@ -114,18 +119,18 @@ impl SqliteStore {
             return Err(Hindrance::OldLibrary { found: rusqlite::version() }.into());
         }
         let lock = lock(path)?;
-        let mut conn = Connection::open(path)?;
-        prepare(&conn, settings.writer_cache_kib)?;
+        let mut conn = open_writer(path, settings.writer_cache_kib, settings)?;
         migrate::migrate(&mut conn)?;
         backup::refuse_unrestored(&conn)?;
-        let checkpoint_conn = Connection::open(path)?;
-        prepare(&checkpoint_conn, 64)?;
-        let readers = (0..settings.readers.max(1))
-            .map(|_| open_reader(path, settings.reader_cache_kib))
-            .collect::<Result<Vec<_>, _>>()?;
-        let checkpoints = checkpoint::Checkpoints::start(checkpoint_conn).map_err(unavailable)?;
-        let writer = writer::Writer::start(conn, checkpoints, lock).map_err(unavailable)?;
-        let readers = reader::Readers::new(readers);
+        drop(conn);
+        let place = Place {
+            path: path.to_owned(),
+            settings: settings.clone(),
+            readers: reader::Readers::new(settings.readers.max(1)),
+        };
+        let open = place.open()?;
+        let readers = place.readers.clone();
+        let writer = writer::Writer::start(open, place, lock).map_err(unavailable)?;
         Ok(Arc::new(Self { writer, readers, audit_key: OnceLock::new() }))
     }
 
@@ -154,6 +159,51 @@ impl SqliteStore {
 
 impl Store for SqliteStore {}
 
+/// Where connections are opened: at the start, and again after the disk failed.
+struct Place {
+    path: PathBuf,
+    settings: SqliteSettings,
+    readers: reader::Readers,
+}
+
+impl Place {
+    /// Opens every connection. None may be open.
+    fn open(&self) -> Result<writer::Open, StoreError> {
+        let Self { path, settings, readers } = self;
+        let conn = open_writer(path, settings.writer_cache_kib, settings)?;
+        let copies = open_writer(path, COPYING_CACHE_KIB, settings)?;
+        let reading = (0..settings.readers.max(1)).map(|_| open_reader(path, settings.reader_cache_kib));
+        let reading = reading.collect::<Result<Vec<_>, _>>()?;
+        let checkpoints =
+            checkpoint::Checkpoints::start(copies, settings.log_kib_max).map_err(unavailable)?;
+        readers.open(reading);
+        Ok(writer::Open { conn, checkpoints })
+    }
+
+    /// Opens every connection and shows that a commit reaches the disk.
+    fn open_proved(&self) -> Option<writer::Open> {
+        let open = self.open().and_then(|open| match open.conn.execute(writer::PING, []) {
+            Ok(_) => Ok(open),
+            Err(error) => {
+                self.readers.close();
+                open.checkpoints.give_up();
+                checkpoint::close(open.conn, true);
+                Err(error.into())
+            }
+        });
+        match open {
+            Ok(open) => {
+                tracing::info!("the store can be written again");
+                Some(open)
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the store cannot be written yet");
+                None
+            }
+        }
+    }
+}
+
 #[async_trait::async_trait]
 impl Upkeep for SqliteStore {
     async fn leases_end_foreign(
@@ -171,9 +221,8 @@ impl Upkeep for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        // A transaction that changes a page, so that it has to reach the disk.
         self.write(|tx| {
-            row::change(tx.conn, "UPDATE pings SET number = number + 1", [])?;
+            row::change(tx.conn, writer::PING, [])?;
             Ok(())
         })
         .await
@@ -226,8 +275,9 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Settings of a connection that writes. Those that a promise rests on are read back.
-fn prepare(conn: &Connection, cache_kib: u32) -> Result<(), StoreError> {
+/// A connection that writes. The settings that a promise rests on are read back.
+fn open_writer(path: &Path, cache_kib: u32, settings: &SqliteSettings) -> Result<Connection, StoreError> {
+    let conn = Connection::open(path)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
@@ -237,16 +287,20 @@ fn prepare(conn: &Connection, cache_kib: u32) -> Result<(), StoreError> {
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "trusted_schema", false)?;
-    stable_plans(conn)?;
+    stable_plans(&conn)?;
     // Savepoints keep what they may have to take back in memory, not in a file.
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
     // See `checkpoint`.
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
-    if !durable(conn)? {
+    conn.pragma_update(None, "journal_size_limit", i64::from(settings.log_kib_max) * 1_024)?;
+    if !durable(&conn)? {
         return Err(Hindrance::Setting("synchronous=FULL, foreign_keys=ON").into());
     }
-    Ok(())
+    if portolan_proof::has(portolan_proof::Bug::NoSync) {
+        conn.pragma_update(None, "synchronous", "OFF")?;
+    }
+    Ok(conn)
 }
 
 /// A statement is planned once, not anew for every value bound to it.

@@ -5,9 +5,10 @@
 use std::{path::PathBuf, sync::Arc};
 
 use portolan_store::{
-    Store, StoreError,
+    Page, Store, StoreError,
     conformance::{Place, world::World},
-    sqlite::SqliteStore,
+    event::EventFilter,
+    sqlite::{SqliteSettings, SqliteStore},
 };
 use tempfile::TempDir;
 
@@ -80,4 +81,35 @@ async fn a_caller_that_stops_waiting_does_not_take_its_write_back() {
     drop(store);
     let store = folder.open().await;
     assert_eq!(store.event_get(&scope, &event.id).await.unwrap(), event);
+}
+
+/// Writes events of 100 KiB as fast as it goes while somebody reads all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_stays_within_its_bound_under_steady_load() {
+    const BOUND_KIB: u32 = 4 * 1024;
+    let folder = Folder::new();
+    let settings = SqliteSettings { log_kib_max: BOUND_KIB, ..SqliteSettings::default() };
+    let store = SqliteStore::open_with(&folder.file(), &settings).unwrap();
+    let world = World::new(store).await;
+    let reading = world.clone();
+    let reader = tokio::spawn(async move {
+        loop {
+            let page = Page { before: None, rows_max: 100 };
+            reading.store.event_list(&reading.scope, EventFilter::default(), page).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut log = folder.file().into_os_string();
+    log.push("-wal");
+    let mut longest = 0;
+    for _ in 0..400 {
+        let mut event = world.an_event(None);
+        event.payload = vec![b'x'; 100 * 1024];
+        world.store.event_accept(event, vec![]).await.unwrap();
+        longest = longest.max(std::fs::metadata(&log).unwrap().len());
+    }
+    reader.abort();
+    // 40 MiB were written. The bound, the commit that reaches it, and what a reader may hold up once or twice.
+    let bound = u64::from(BOUND_KIB) * 1024;
+    assert!(longest < bound + bound / 2, "the log grew to {} KiB", longest / 1024);
 }

@@ -57,6 +57,9 @@ pub(super) enum Hindrance {
     /// A setting did not take.
     #[error("the database refused `{0}`")]
     Setting(&'static str),
+    /// The disk failed, and the database has not been opened again since.
+    #[error("the disk failed; the database is being opened again")]
+    Reopening,
     /// The store is being closed.
     #[error("the store is shutting down")]
     Closing,
@@ -72,6 +75,11 @@ impl From<Hindrance> for StoreError {
     fn from(hindrance: Hindrance) -> Self {
         Self::Unavailable(Box::new(hindrance))
     }
+}
+
+/// Whether this is what SQLite reported.
+pub(super) fn is_code(error: &Error, code: ErrorCode) -> bool {
+    error.sqlite_error_code() == Some(code)
 }
 
 impl From<Error> for StoreError {

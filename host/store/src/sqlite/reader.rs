@@ -1,7 +1,10 @@
 //! A few connections that only read, each used by one read at a time, on threads that may block. A read sees
 //! everything that was committed before it began.
+//!
+//! When the writer has to begin anew (see `writer`), it closes all of these, too: until they are open again, every read
+//! is told that the store is unavailable.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
@@ -9,45 +12,91 @@ use tokio::sync::Semaphore;
 use super::error::Hindrance;
 use crate::StoreError;
 
-/// The connections that are not in use. The lock is held only to take one or put one back.
+/// The connections.
 #[derive(Debug, Default)]
-struct Idle(Mutex<Vec<Connection>>);
+struct Pool {
+    state: Mutex<State>,
+    /// Told whenever a connection comes back.
+    returned: Condvar,
+}
 
-impl Idle {
+/// The lock is held only to take one or put one back.
+#[derive(Debug, Default)]
+struct State {
+    idle: Vec<Connection>,
+    lent: usize,
+    /// What comes back is closed.
+    closing: bool,
+}
+
+impl Pool {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self) -> Option<Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        let mut state = self.state();
+        let conn = state.idle.pop()?;
+        state.lent += 1;
+        Some(conn)
     }
 
     fn put(&self, conn: Connection) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+        let mut state = self.state();
+        state.lent -= 1;
+        if state.closing {
+            // Closed before the lock is given up, so that who waits for it finds it closed.
+            drop(conn);
+        } else {
+            state.idle.push(conn);
+        }
+        drop(state);
+        self.returned.notify_all();
     }
 }
 
 /// Puts a connection back, whatever the read did.
 struct Borrowed<'a> {
-    idle: &'a Idle,
+    pool: &'a Pool,
     conn: Option<Connection>,
 }
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
         if let Some(conn) = self.conn.take() {
-            self.idle.put(conn);
+            self.pool.put(conn);
         }
     }
 }
 
 /// The pool.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Readers {
-    idle: Arc<Idle>,
+    pool: Arc<Pool>,
     permits: Arc<Semaphore>,
 }
 
 impl Readers {
-    pub(super) fn new(connections: Vec<Connection>) -> Self {
-        let permits = Arc::new(Semaphore::new(connections.len()));
-        Self { idle: Arc::new(Idle(Mutex::new(connections))), permits }
+    /// For so many connections, none of which is open yet.
+    pub(super) fn new(connections: usize) -> Self {
+        Self { pool: Arc::default(), permits: Arc::new(Semaphore::new(connections)) }
+    }
+
+    /// Closes every connection, waiting for reads under way. Blocks.
+    pub(super) fn close(&self) {
+        let mut state = self.pool.state();
+        state.closing = true;
+        state.idle.clear();
+        while state.lent > 0 {
+            state = self.pool.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Reads with these from now on.
+    pub(super) fn open(&self, connections: Vec<Connection>) {
+        let mut state = self.pool.state();
+        state.idle = connections;
+        state.closing = false;
     }
 
     /// Reads. Waits when every connection is in use.
@@ -57,12 +106,12 @@ impl Readers {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Hindrance::Closing)?;
-        let idle = Arc::clone(&self.idle);
+        let pool = Arc::clone(&self.pool);
         let read = tokio::task::spawn_blocking(move || {
             // Dropped last, so that whoever gets the permit finds the connection.
             let _permit = permit;
-            let borrowed = Borrowed { idle: &idle, conn: idle.take() };
-            borrowed.conn.as_ref().map_or_else(|| Err(Hindrance::Closing.into()), make)
+            let borrowed = Borrowed { pool: &pool, conn: pool.take() };
+            borrowed.conn.as_ref().map_or_else(|| Err(Hindrance::Reopening.into()), make)
         });
         read.await.map_err(|_| Hindrance::Abandoned)?
     }

@@ -5,6 +5,14 @@
 //! and an `Ok` means durable (S1). A write that fails takes back only its own savepoint. When the commit fails,
 //! nothing of the whole group happened and every caller is told so.
 //!
+//! When a transaction fails as a whole, or a copy of the log into the database, the disk is ill, and what the operating
+//! system says about earlier writes can no longer be believed: after a failed flush it takes for clean what may never
+//! have arrived. So all connections, with all that they remember, are closed, and every write and read is refused until
+//! new ones are open and the writer has proved by a commit of its own that the disk is well again. It tries at once, and
+//! then with every write that comes; nobody has to restart anything. (Should the process die first, recovery may find a transaction
+//! whose flush failed whole in the log, and carry it out. Its callers were told `Unavailable`; they ask again under the
+//! same id or lease, and are told.)
+//!
 //! No lock is held while a caller waits, and a caller that stops waiting does not take its write back.
 
 use std::{
@@ -20,7 +28,12 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{checkpoint::Checkpoints, error::Hindrance, turn::Turns};
+use super::{
+    Place,
+    checkpoint::{self, Checkpoints},
+    error::Hindrance,
+    turn::Turns,
+};
 use crate::StoreError;
 
 /// Writes that share one commit. More would make the last one's caller wait longer than a flush takes.
@@ -28,6 +41,9 @@ const WRITES_PER_COMMIT_MAX: usize = 256;
 
 /// Writes that may wait for the thread before their callers wait to be queued.
 pub(super) const QUEUED_WRITES_MAX: usize = 4_096;
+
+/// Changes a page, so that it has to reach the disk.
+pub(super) const PING: &str = "UPDATE pings SET number = number + 1";
 
 /// What a write works with: the transaction, and whose turn it is.
 pub(super) struct Tx<'a> {
@@ -50,15 +66,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. It keeps `lock` until the connection is closed.
-    pub(super) fn start(
-        conn: Connection,
-        checkpoints: Checkpoints,
-        lock: File,
-    ) -> Result<Self, std::io::Error> {
+    /// Starts the thread. It keeps `lock` until its connections are closed.
+    pub(super) fn start(open: Open, place: Place, lock: File) -> Result<Self, std::io::Error> {
         let (queue, queued) = mpsc::channel(QUEUED_WRITES_MAX);
         let commits = Arc::new(AtomicU64::new(0));
-        let mut state = Thread { conn, checkpoints, turns: Turns::default(), commits: Arc::clone(&commits) };
+        let (open, turns) = (Some(open), Turns::default());
+        let mut state = Thread { open, place, turns, commits: Arc::clone(&commits) };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             state.run(queued);
             drop(state);
@@ -106,10 +119,18 @@ impl Drop for Writer {
     }
 }
 
+/// The connections that write.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) conn: Connection,
+    pub(super) checkpoints: Checkpoints,
+}
+
 /// What the thread owns.
 struct Thread {
-    conn: Connection,
-    checkpoints: Checkpoints,
+    /// None after something failed, until new connections have proved themselves.
+    open: Option<Open>,
+    place: Place,
     turns: Turns,
     commits: Arc<AtomicU64>,
 }
@@ -126,69 +147,109 @@ impl Thread {
                 group.push(write);
             }
             let writes = group.len();
-            self.commit_group(group.drain(..));
-            metrics::counter!("portolan_store_writes_total").increment(writes as u64);
-            metrics::counter!("portolan_store_commits_total").increment(1);
-            self.checkpoints.after_commit(&self.conn, writes);
+            let well = self.commit_group(group.drain(..)) && self.after_commit(writes);
+            metrics::gauge!("portolan_store_writable").set(if well { 1.0 } else { 0.0 });
+            if !well {
+                metrics::counter!("portolan_store_failures_total").increment(1);
+                self.close();
+                // It may have been for once. If not, the next write tries again.
+                self.open = self.place.open_proved();
+            }
         }
     }
 
-    fn commit_group(&mut self, writes: impl Iterator<Item = Write>) {
-        if let Err(error) = self.execute("BEGIN IMMEDIATE") {
-            tracing::error!(error = %error, "the store cannot begin a transaction");
-            // Dropping a write tells its caller that it was abandoned.
-            writes.for_each(drop);
-            return;
+    /// False when nothing of the group happened. A write that is dropped tells its caller that it was abandoned.
+    fn commit_group(&mut self, writes: impl Iterator<Item = Write>) -> bool {
+        if self.open.is_none() {
+            self.open = self.place.open_proved();
         }
-        let answers: Vec<Answer> = writes.filter_map(|write| self.make(write)).collect();
-        let committed = self.commit();
+        let Some(Open { conn, .. }) = &self.open else { return false };
+        if let Err(error) = execute(conn, "BEGIN IMMEDIATE") {
+            tracing::error!(error = %error, "the store cannot begin a transaction");
+            return false;
+        }
+        let turns = &mut self.turns;
+        let answers: Vec<Answer> = writes.filter_map(|write| make(conn, turns, write)).collect();
+        let committed = commit(conn);
         if committed {
             self.commits.fetch_add(1, Ordering::Relaxed);
         }
         for answer in answers {
             answer(committed);
         }
+        committed
     }
 
-    /// Makes one write in a savepoint of its own. None when it panicked: its caller then hears that it was
-    /// abandoned.
-    fn make(&mut self, write: Write) -> Option<Answer> {
-        if let Err(error) = self.execute("SAVEPOINT one_write") {
-            tracing::error!(error = %error, "the store cannot begin a write");
-            return None;
-        }
-        let mut tx = Tx { conn: &self.conn, turns: &mut self.turns };
-        let (keep, answer) = match catch_unwind(AssertUnwindSafe(|| write(&mut tx))) {
-            Ok((keep, answer)) => (keep, Some(answer)),
-            Err(_) => (false, None),
-        };
-        if !keep && let Err(error) = self.execute("ROLLBACK TO one_write") {
-            tracing::error!(error = %error, "the store cannot take a write back");
-        }
-        if let Err(error) = self.execute("RELEASE one_write") {
-            tracing::error!(error = %error, "the store cannot end a write");
-        }
-        answer
+    /// False when the log could not be copied.
+    fn after_commit(&mut self, writes: usize) -> bool {
+        metrics::counter!("portolan_store_writes_total").increment(writes as u64);
+        metrics::counter!("portolan_store_commits_total").increment(1);
+        self.open.as_mut().is_none_or(|open| open.checkpoints.after_commit(&open.conn))
     }
 
-    /// False when nothing of the group happened.
-    fn commit(&self) -> bool {
-        // A full disk makes SQLite roll back by itself: then there is nothing left to commit.
-        if self.conn.is_autocommit() {
-            tracing::error!("the store lost a transaction");
-            return false;
+    /// Closes every connection, copying nothing: SQLite begins anew with what is in the log when the next is opened.
+    fn close(&mut self) {
+        self.place.readers.close();
+        if let Some(Open { conn, checkpoints }) = self.open.take() {
+            checkpoints.give_up();
+            checkpoint::close(conn, true);
         }
-        let Err(error) = self.execute("COMMIT") else { return true };
-        tracing::error!(error = %error, "the store cannot commit");
-        if !self.conn.is_autocommit()
-            && let Err(error) = self.execute("ROLLBACK")
-        {
-            tracing::error!(error = %error, "the store cannot roll back");
-        }
-        false
     }
+}
 
-    fn execute(&self, sql: &str) -> rusqlite::Result<usize> {
-        self.conn.prepare_cached(sql)?.execute([])
+/// Makes one write in a savepoint of its own. None when it panicked or was not begun: its caller then hears that it
+/// was abandoned.
+fn make(conn: &Connection, turns: &mut Turns, write: Write) -> Option<Answer> {
+    // A full or broken disk makes SQLite roll back by itself in the middle of the group. Outside the transaction a
+    // savepoint would commit on its own, and its caller would be told that nothing happened.
+    if conn.is_autocommit() {
+        return None;
     }
+    if let Err(error) = execute(conn, "SAVEPOINT one_write") {
+        tracing::error!(error = %error, "the store cannot begin a write");
+        return None;
+    }
+    let mut tx = Tx { conn, turns };
+    let (keep, answer) = match catch_unwind(AssertUnwindSafe(|| write(&mut tx))) {
+        Ok((keep, answer)) => (keep, Some(answer)),
+        Err(_) => (false, None),
+    };
+    if conn.is_autocommit() {
+        return answer;
+    }
+    if !keep && let Err(error) = execute(conn, "ROLLBACK TO one_write") {
+        tracing::error!(error = %error, "the store cannot take a write back");
+        give_up(conn);
+        return answer;
+    }
+    if let Err(error) = execute(conn, "RELEASE one_write") {
+        tracing::error!(error = %error, "the store cannot end a write");
+        give_up(conn);
+    }
+    answer
+}
+
+/// False when nothing of the group happened.
+fn commit(conn: &Connection) -> bool {
+    if conn.is_autocommit() {
+        tracing::error!("the store lost a transaction");
+        return false;
+    }
+    let Err(error) = execute(conn, "COMMIT") else { return true };
+    tracing::error!(error = %error, "the store cannot commit");
+    give_up(conn);
+    false
+}
+
+/// Takes the whole group back. Closing the connection, which comes next, would do it, too.
+fn give_up(conn: &Connection) {
+    if !conn.is_autocommit()
+        && let Err(error) = execute(conn, "ROLLBACK")
+    {
+        tracing::error!(error = %error, "the store cannot roll back");
+    }
+}
+
+fn execute(conn: &Connection, sql: &str) -> rusqlite::Result<usize> {
+    conn.prepare_cached(sql)?.execute([])
 }

@@ -1,0 +1,33 @@
+//! The short form of `cargo xtask power`: some hundred losses of power, every single error of a short workload, and a
+//! planted bug that must be found. What failed is kept where its output says.
+
+use std::process::Command;
+
+fn power(arguments: &[&str]) {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let mut power = Command::new(env!("CARGO_BIN_EXE_power"));
+    power.args(arguments).arg("--keep").arg(&folder);
+    let output = power.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{arguments:?}\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_with_the_power() {
+    power(&["--only", "loss", "--images", "200"]);
+}
+
+#[test]
+fn a_database_that_does_not_wait_for_the_disk_is_found_out() {
+    power(&["--only", "loss", "--images", "40", "--bug", "no-sync"]);
+}
+
+#[test]
+fn every_error_of_the_disk_is_survived() {
+    power(&["--only", "errors", "--brief", "--error-steps", "1"]);
+}
