@@ -124,7 +124,7 @@ fn goes_on(store: Arc<SqliteStore>) -> Result<(), Finding> {
         // Late enough for everything that was put off.
         let now = START.plus(std::time::Duration::from_secs(3_600));
         let owner = format!("after {number}");
-        store.leases_end_foreign(&owner, now).await?;
+        store.leases_end_foreign(&owner, &[], now).await?;
         store.ping().await?;
         let world = World::new(store.clone()).await;
         let (_, run) = world.accept("ch_after").await;

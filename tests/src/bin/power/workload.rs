@@ -16,7 +16,7 @@ use portolan_store::{
     ClaimRequest, Finish, Page, Store, StoreError,
     alert::NewAlert,
     conformance::world::{START, World, request},
-    delivery::{DeliveryClaim, DeliveryEnd, DeliveryFilter},
+    delivery::{DeliveryClaim, DeliveryEnd, DeliveryFilter, Sent},
     event::Accepted,
     lookup::LookupRow,
     poll::{PollEnd, Sight},
@@ -247,7 +247,7 @@ impl Workload {
                 (DeliveryEnd::Delivered { response, adopted: false, references }, "delivered")
             }
         };
-        let sent = Some(json!({ "sent": claim.key }));
+        let sent = Some(Sent { body: json!({ "sent": claim.key }), sha256: claim.key.clone() });
         let finish = self.store.delivery_finish(&claim.id, &claim.lease, sent, end, now).await?;
         if finish == Finish::Done {
             self.disk.acknowledge(Fact::verdict(&claim.id, claim.attempt, verdict));
@@ -290,17 +290,17 @@ impl Workload {
         let choice = dice.below(3);
         // What is only waiting for its turn can be given up, not redriven.
         let state = states.get(dice.below(if choice == 2 { 3 } else { 2 })).copied();
-        let filter = DeliveryFilter { state, connection: None };
+        let filter = DeliveryFilter { state, ..DeliveryFilter::default() };
         let found =
             self.store.delivery_list(&world.scope, filter, Page { before: None, rows_max: 5 }).await?;
         let Some(delivery) = dice.pick(&found) else { return Ok(()) };
         let (scope, id, decision) = (&world.scope, &delivery.id, self.decision(now));
         let why = decision.why.clone();
-        match choice {
+        let _decided = match choice {
             0 => self.store.delivery_redrive(scope, id, decision).await?,
             1 => self.store.delivery_adopt(scope, id, json!({ "number": "by hand" }), decision).await?,
             _ => self.store.delivery_cancel(scope, id, decision).await?,
-        }
+        };
         self.disk.acknowledge(Fact::decided(id.as_str(), &why));
         Ok(())
     }
