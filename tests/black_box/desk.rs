@@ -77,7 +77,7 @@ async fn an_outage_is_met_by_probes_and_uses_up_no_attempt() {
 
     until("the breaker", async || (erp(&world).await["breaker"] != "closed").then_some(())).await;
     assert!(has_alert(&world, "connection-down").await);
-    let (before, began) = (attempts(&world).await, std::time::Instant::now());
+    let (before, began) = (attempts(&world).await, tokio::time::Instant::now());
     tokio::time::sleep(Duration::from_secs(4)).await;
     let probes = attempts(&world).await - before;
     let seconds = began.elapsed().as_secs() + 1;
