@@ -41,8 +41,8 @@ const ROUNDS_MAX: u64 = 10;
 pub(crate) struct Effort {
     /// Steps of each caller while the disk fails.
     pub(crate) steps: usize,
-    /// Whether a failure that lasts is tried at every operation, too.
-    pub(crate) lasting: bool,
+    /// Every operation with every failure, once and lasting; else every operation once, in one way.
+    pub(crate) thorough: bool,
     /// What the steps follow from.
     pub(crate) seed: u64,
 }
@@ -127,10 +127,13 @@ fn cases(template: &Template, scratch: &Path, effort: Effort) -> anyhow::Result<
         shim::leave(&disk);
         used.map_err(|finding| anyhow::anyhow!("without a failure: {finding:?}"))?;
         for at in 0..operations {
-            for failure in Failure::ALL {
+            // In brief, every operation fails in one way.
+            let all = Failure::ALL.len();
+            let (first, ways) = if effort.thorough { (0, all) } else { (at % all, 1) };
+            for failure in Failure::ALL.into_iter().skip(first).take(ways) {
                 cases.push(Case { fault: Fault { at, lasting: false, failure }, making });
             }
-            if effort.lasting {
+            if effort.thorough {
                 for failure in [Failure::Broken, Failure::Full] {
                     cases.push(Case { fault: Fault { at, lasting: true, failure }, making });
                 }

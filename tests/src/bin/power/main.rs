@@ -45,7 +45,7 @@ struct Cli {
     /// What to look at. Default: everything.
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// Without disk failures that last.
+    /// Every operation of the disk fails once, in one way, rather than in every way, once and lastingly.
     #[arg(long)]
     brief: bool,
     /// Steps of each caller while the disk fails.
@@ -104,7 +104,7 @@ fn prove(cli: &Cli) -> anyhow::Result<bool> {
         good &= loss::prove(&scratch.path().join("loss"), cli)?;
     }
     if cli.looks_at(Part::Errors) {
-        let effort = errors::Effort { steps: cli.error_steps, lasting: !cli.brief, seed: cli.seed };
+        let effort = errors::Effort { steps: cli.error_steps, thorough: !cli.brief, seed: cli.seed };
         good &= errors::prove(&scratch.path().join("errors"), effort)?;
     }
     Ok(good)
