@@ -83,6 +83,18 @@ fn restamp(chain: &mut Chain, from: usize, key: &AuditKey) {
     chain.head = Some(head);
 }
 
+fn modify(entry: &mut Entry, dice: &mut Dice) {
+    match dice.below(7) {
+        0 => entry.at = Timestamp::from_millis(entry.at.as_millis() ^ (1 << dice.below(20))),
+        1 => entry.by.push('x'),
+        2 => entry.role = "tenant-viewer".to_owned(),
+        3 => entry.action = "connection.read".to_owned(),
+        4 => entry.subject.push('0'),
+        5 => entry.detail = None,
+        _ => entry.environment = Some("qa".to_owned()),
+    }
+}
+
 /// Makes one edit, and says as what it may be told.
 fn edit(chains: &mut BTreeMap<String, Chain>, kind: u64, dice: &mut Dice) -> &'static [Tampering] {
     let tenants: Vec<String> = chains.keys().filter(|name| name.starts_with("ten_")).cloned().collect();
@@ -94,16 +106,7 @@ fn edit(chains: &mut BTreeMap<String, Chain>, kind: u64, dice: &mut Dice) -> &'s
     let index = dice.below(count - 2) + 1;
     match kind {
         0 => {
-            let entry = &mut chain.entries[index];
-            match dice.below(7) {
-                0 => entry.at = Timestamp::from_millis(entry.at.as_millis() ^ (1 << dice.below(20))),
-                1 => entry.by.push('x'),
-                2 => entry.role = "tenant-viewer".to_owned(),
-                3 => entry.action = "connection.read".to_owned(),
-                4 => entry.subject.push('0'),
-                5 => entry.detail = None,
-                _ => entry.environment = Some("qa".to_owned()),
-            }
+            modify(&mut chain.entries[index], dice);
             &[Tampering::Modified]
         }
         1 => {
