@@ -117,8 +117,9 @@ pub async fn s6_a_death_counts_for_those_only_whose_module_was_being_executed(pl
     let module = ModuleDigest::of(b"m");
     let executing = |claim: &RunClaim| Executing { run: claim.id.clone(), module: module.clone() };
     let store = &world.store;
-    // Two of three at once: both are suspects, and nobody knows whose module it was.
-    store.leases_end_foreign("two", &[executing(&claims[0]), executing(&claims[1])], at(1)).await.unwrap();
+    // Two of three at once: both are suspects, and nobody knows which module it was.
+    let another = Executing { run: claims[1].id.clone(), module: ModuleDigest::of(b"another") };
+    store.leases_end_foreign("two", &[executing(&claims[0]), another], at(1)).await.unwrap();
     assert!(store.run_module_deaths().await.unwrap().is_empty());
     let again = store.run_claim(request("two", at(1))).await.unwrap();
     let seen: Vec<_> = again.iter().map(|c| (c.process_deaths, c.suspect, c.attempt)).collect();

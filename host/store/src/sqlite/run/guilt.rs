@@ -1,8 +1,10 @@
 //! Who may have killed a host: what its witness says about the calls that had begun and not ended.
 //!
-//! A death counts for the runs whose module was being executed, before they are executed again (S6). With one such
-//! run the guilt is sure and is the module's, too; of several, each is a suspect and from then on executed alone, so
-//! that the next death has one suspect only. All other runs get their attempt back: as if they had not been claimed.
+//! A death counts for the runs whose module was being executed, before they are executed again (S6). Each is a suspect
+//! and from then on executed alone, so that the next death has one suspect only. When all of them were of one module,
+//! the module is guilty, too. All other runs get their attempt back: as if they had not been claimed.
+
+use std::collections::BTreeSet;
 
 use portolan_domain::{ModuleDigest, Timestamp};
 use portolan_proof::{Bug, has};
@@ -15,7 +17,7 @@ use crate::{
 };
 
 const FOREIGN: &str = "
-    SELECT seq, id FROM runs INDEXED BY runs_wake
+    SELECT seq, id, tenant FROM runs INDEXED BY runs_wake
     WHERE wake_at IS NOT NULL AND state = 'leased' AND lease_owner <> ?1";
 
 const LEASE_END: &str = "
@@ -25,8 +27,7 @@ const LEASE_END: &str = "
     WHERE seq = ?1 AND state = 'leased'";
 
 const MODULE_DEATH: &str = "
-    INSERT INTO module_deaths (tenant, module, deaths)
-    SELECT tenant, ?2, 1 FROM runs WHERE seq = ?1
+    INSERT INTO module_deaths (tenant, module, deaths) VALUES (?1, ?2, 1)
     ON CONFLICT (tenant, module) DO UPDATE SET deaths = deaths + 1";
 
 /// Ends every lease on a run that `owner` does not hold.
@@ -36,16 +37,18 @@ pub(in crate::sqlite) fn end_foreign(
     executing: &[Executing],
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let foreign = all(conn, FOREIGN, [owner], |c| Ok((c.get::<i64>()?, c.get::<String>()?)))?;
+    let foreign =
+        all(conn, FOREIGN, [owner], |c| Ok((c.get::<i64>()?, c.get::<String>()?, c.get::<String>()?)))?;
     let counted = !has(Bug::AttemptsCountedAfter);
-    let mut suspects = Vec::new();
-    for (seq, id) in &foreign {
+    let mut suspects = BTreeSet::new();
+    for (seq, id, tenant) in &foreign {
         let suspect = executing.iter().find(|call| call.run.as_str() == id);
         change(conn, LEASE_END, params![seq, millis(now), suspect.is_some(), counted])?;
-        suspects.extend(suspect.map(|call| (*seq, &call.module)));
+        suspects.extend(suspect.map(|call| (call.module.as_str(), tenant.as_str())));
     }
-    if let [(seq, module)] = suspects.as_slice() {
-        change(conn, MODULE_DEATH, params![seq, module.as_str()])?;
+    let modules: BTreeSet<_> = suspects.iter().map(|(module, _)| *module).collect();
+    for (module, tenant) in suspects.iter().filter(|_| modules.len() == 1) {
+        change(conn, MODULE_DEATH, [*tenant, *module])?;
     }
     Ok(foreign.len() as u64)
 }
