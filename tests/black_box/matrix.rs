@@ -115,7 +115,7 @@ const ROUTES: &[Row] = &[
     ("POST", "E/deliveries/{id}/redrive", Admin, "delivery", why, 409, 404),
     ("POST", "E/deliveries/{id}/adopt", Admin, "delivery", adoption, 409, 404),
     ("POST", "E/deliveries/{id}/cancel", Admin, "delivery", why, 409, 404),
-    ("GET", "E/references?kind=stripe.charge&id=ch_1", Viewer, "", none, 200, 0),
+    ("GET", "E/references?system=sage-pro&id=1", Viewer, "", none, 200, 0),
     ("GET", "E/reconciliation", Viewer, "", none, 404, 0),
     ("POST", "E/reconciliation/end", Admin, "", why, 409, 0),
     ("GET", "E/alerts", Viewer, "", none, 200, 0),
@@ -315,6 +315,8 @@ async fn everybody_gets_exactly_the_status_that_is_due() {
                     || (names && kind != "own" && kind != "foreign")
                     || (kind == "elsewhere" && !row.1.starts_with("E/"))
                     || (kind == "nonsense" && noun == "tenant")
+                    // It would make a table of that name.
+                    || (names && kind == "foreign" && method == "PUT")
                 {
                     continue;
                 }

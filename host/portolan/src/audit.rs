@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use portolan::stage::Client;
 use portolan_domain::{Clock, Timestamp};
 use portolan_store::{
     Store,
@@ -18,11 +19,7 @@ use portolan_store::{
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::{
-    access::{Access, wait_for},
-    backup::existing_keys,
-    secrets,
-};
+use crate::{access::wait_for, backup::existing_keys, secrets};
 
 #[derive(Subcommand)]
 pub(crate) enum AuditCommand {
@@ -47,8 +44,12 @@ pub(crate) struct VerifyArgs {
     /// The file of `audit.checkpoint_file`: shows that the whole database is an older copy. Only with --offline.
     #[arg(long, value_name = "FILE", requires = "offline")]
     checkpoints: Option<PathBuf>,
-    #[command(flatten)]
-    access: Option<Access>,
+    /// The host's address.
+    #[arg(long, env = "PORTOLAN_URL", default_value = "http://127.0.0.1:8080")]
+    host: String,
+    /// An operator's or a tenant admin's key; not needed with --offline.
+    #[arg(long, env = "PORTOLAN_KEY", hide_env_values = true, required_unless_present = "offline")]
+    key: Option<String>,
 }
 
 pub(crate) fn main(command: AuditCommand) -> anyhow::Result<()> {
@@ -56,8 +57,7 @@ pub(crate) fn main(command: AuditCommand) -> anyhow::Result<()> {
     let answer = match (&args.data, args.offline) {
         (Some(data), true) => offline(data, &args)?,
         _ => {
-            let access = args.access.context("give --key, or --offline and --data")?;
-            let client = access.client()?;
+            let client = Client::new(&args.host, args.key.as_deref())?;
             wait_for(client.get("/api/v1/audit/verify"))?
         }
     };
