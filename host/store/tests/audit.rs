@@ -160,8 +160,7 @@ fn edit(chains: &mut BTreeMap<String, Chain>, kind: u64, dice: &mut Dice) -> &'s
         }
         7 => {
             // Without a trace of the tenant's chain.
-            let name = name.clone();
-            chains.remove(&name);
+            chains.remove(&name.clone());
             &[Tampering::Truncated]
         }
         _ => {
