@@ -82,7 +82,7 @@ impl Arena {
         ];
         all.extend_from_slice(settings);
         let host = Host::start(program, &folder.path().join("host"), "127.0.0.1:0", &all).await?;
-        let setup = setup("uploads", super::guests::Guest::default().component(), &wire);
+        let setup = setup("the uploader", super::guests::Guest::default().component(), &wire);
         let tenant = Tenant::set_up(&host.operator, &setup).await?;
         Ok(Self { host, wire, canary, exits: 0, tenant, dice: Dice(seed), events: 0, _folder: folder })
     }
