@@ -61,6 +61,15 @@ impl Filter {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct Redrive {
+    why: String,
+    /// Somebody has looked into the other system: a delivery in doubt is sent as if for the first time.
+    #[serde(default)]
+    not_carried_out: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Adoption {
     why: String,
     /// What the other system answered, or would have: later deliveries copy their values from it.
@@ -207,15 +216,19 @@ pub(crate) async fn get_delivery(
 }
 
 /// `POST …/deliveries/{id}/redrive`: a dead or doubtful delivery is made again; one in doubt is asked about
-/// first.
+/// first, unless somebody has looked and says that it was not carried out.
 pub(crate) async fn redrive_delivery(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<DeliveryId>,
-    Json(why): Json<Why>,
+    Json(Redrive { why, not_carried_out }): Json<Redrive>,
 ) -> Result<Response, Problem> {
-    let decision = why.by(&caller, api.shared.clock.now())?;
-    let decided = api.shared.store.delivery_redrive(&caller.scope, &id, decision).await?;
+    let decision = Why::new(why).by(&caller, api.shared.clock.now())?;
+    let store = &api.shared.store;
+    let decided = match not_carried_out {
+        true => store.delivery_resend(&caller.scope, &id, decision).await?,
+        false => store.delivery_redrive(&caller.scope, &id, decision).await?,
+    };
     api.shared.deliveries_due.ring();
     Ok(answer(decided))
 }

@@ -32,7 +32,7 @@ CREATE TABLE decisions (
     tenant       TEXT NOT NULL,
     environment  TEXT NOT NULL,
     subject      TEXT NOT NULL,
-    action       TEXT NOT NULL CHECK (action IN ('approve', 'refuse', 'redrive', 'adopt', 'cancel', 'correct',
+    action       TEXT NOT NULL CHECK (action IN ('approve', 'refuse', 'redrive', 'adopt', 'cancel', 'correct', 'resend',
                  'assign', 'resolve', 'pause', 'resume', 'four-eyes')),
     by           TEXT NOT NULL,
     why          TEXT NOT NULL,

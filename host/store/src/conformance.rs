@@ -113,6 +113,7 @@ macro_rules! store_conformance {
                 a_corrected_body_stands_beside_the_planned_one,
                 dead_letters_are_found_assigned_and_redriven_by_filter,
                 a_resolved_delivery_is_final_and_says_so,
+                what_was_surely_not_carried_out_is_sent_as_if_for_the_first_time,
                 s16_four_eyes_take_two_keys_that_say_the_same,
                 an_alert_ends_when_what_it_told_of_is_over,
                 a_tenant_takes_no_more_than_its_room,

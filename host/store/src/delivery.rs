@@ -268,6 +268,15 @@ pub trait Deliveries: Send + Sync {
         id: &DeliveryId,
         decision: Decision,
     ) -> Result<Decided, StoreError>;
+    /// A person has looked and says that a delivery in doubt was *not* carried out: it is made again as if for the first
+    /// time. The only way on for an operation that can neither be asked about nor recognises a repeat. `Conflict` when
+    /// there is no doubt.
+    async fn delivery_resend(
+        &self,
+        scope: &Scope,
+        id: &DeliveryId,
+        decision: Decision,
+    ) -> Result<Decided, StoreError>;
     /// A person says that a doubtful or dead delivery was carried out, with this response. Its captures are
     /// remembered, and what waits for it goes on.
     async fn delivery_adopt(

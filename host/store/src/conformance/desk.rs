@@ -187,6 +187,23 @@ pub async fn a_resolved_delivery_is_final_and_says_so(place: &dyn Place) {
     assert_eq!((stored.state, &stored.reason["code"]), (DeliveryState::Cancelled, &json!("resolved")));
 }
 
+pub async fn what_was_surely_not_carried_out_is_sent_as_if_for_the_first_time(place: &dyn Place) {
+    let world = World::new(place.open().await).await;
+    let (store, scope) = (&world.store, &world.scope);
+    let claim = claimed(&world, "ch_1").await;
+    world.finish_delivery(&claim, in_doubt(), at(1)).await;
+    store.delivery_redrive(scope, &claim.id, by("anna", 2)).await.unwrap();
+    let again = world.claim_delivery(at(3)).await;
+    assert!(again.in_doubt, "a redrive settles no doubt");
+    world.finish_delivery(&again, in_doubt(), at(4)).await;
+    assert_eq!(store.delivery_resend(scope, &claim.id, by("anna", 5)).await.unwrap(), Decided::Done);
+    let again = world.claim_delivery(at(6)).await;
+    assert!(!again.in_doubt);
+    world.finish_delivery(&again, dead(), at(7)).await;
+    let no_doubt = store.delivery_resend(scope, &claim.id, by("anna", 8)).await;
+    assert!(matches!(no_doubt, Err(StoreError::Conflict(_))), "{no_doubt:?}");
+}
+
 pub async fn s16_four_eyes_take_two_keys_that_say_the_same(place: &dyn Place) {
     let world = World::new(place.open().await).await;
     let (store, scope) = (&world.store, &world.scope);

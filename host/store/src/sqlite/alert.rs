@@ -113,3 +113,15 @@ impl Alerts for SqliteStore {
         .await
     }
 }
+
+/// A row of this kind cannot be read back.
+pub(super) fn unreadable(noun: &str, why: &str, now: Timestamp) -> NewAlert {
+    NewAlert {
+        id: AlertId::generate(now),
+        severity: Severity::Critical,
+        code: format!("{noun}-unreadable"),
+        title: format!("a {noun} cannot be read back from the store"),
+        detail: serde_json::json!({ "message": why }),
+        at: now,
+    }
+}

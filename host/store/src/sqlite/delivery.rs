@@ -148,6 +148,17 @@ impl Deliveries for SqliteStore {
         self.decided(told, decision, move |conn, decision| decide::redrive(conn, &scope, &id, decision)).await
     }
 
+    async fn delivery_resend(
+        &self,
+        scope: &Scope,
+        id: &DeliveryId,
+        decision: Decision,
+    ) -> Result<Decided, StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        let told = Change::of(&scope, "delivery.resend", id.as_str());
+        self.decided(told, decision, move |conn, decision| decide::resend(conn, &scope, &id, decision)).await
+    }
+
     async fn delivery_adopt(
         &self,
         scope: &Scope,

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{SqliteStore, connection, delivery, durable, migrate, run, wake};
 use crate::{
-    StoreError, Upkeep,
+    Page, StoreError, Upkeep,
     conformance::world::{START, World, delivered, plan, request},
     run::RunEnd,
 };
@@ -219,6 +219,45 @@ async fn s13_a_claim_costs_the_same_beside_finished_and_blocked_rows() {
     world.accept("ch_new").await;
     let beside = cost_of_a_claim(&store, &world).await;
     assert!(beside <= alone + alone / 10, "a claim took {alone} steps alone and {beside} beside many rows");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_keeps_nobody_elses_from_being_claimed() {
+    use crate::{alert::Alerts, delivery::Deliveries, run::Runs};
+    let (_folder, store) = open();
+    let world = World::new(store.clone()).await;
+    for object in ["ch_1", "ch_2"] {
+        world.accept(object).await;
+        let run = world.claim_run(START).await;
+        world.finish_run(&run, plan(object, vec![world.a_delivery("d", &[])]), START).await;
+    }
+    let (_, broken) = world.accept("ch_3").await;
+    let (_, sound) = world.accept("ch_4").await;
+    // No JSON, and nested too deep to be read.
+    let deep = "[".repeat(500) + &"]".repeat(500);
+    let break_rows = move |tx: &mut super::writer::Tx<'_>| {
+        let body =
+            "UPDATE delivery_contents SET body = ?1 WHERE delivery_seq = (SELECT min(seq) FROM deliveries)";
+        tx.conn.execute(body, [&deep])?;
+        let count = "UPDATE events SET cards_masked = -1 WHERE seq = (SELECT max(seq) - 1 FROM events)";
+        tx.conn.execute(count, [])?;
+        Ok(())
+    };
+    store.write(break_rows).await.unwrap();
+
+    let claims = world.claim_deliveries(START).await;
+    assert_eq!(claims.len(), 1, "the second delivery");
+    assert_eq!(claims[0].attempt, 1);
+    assert_eq!(world.claim_run(START).await.id, sound);
+    let run = store.run_get(&world.scope, &broken).await.unwrap();
+    assert_eq!((run.state, &run.reason["code"]), (RunState::Dead, &json!("unreadable")));
+    let alerts = store.alert_list(&world.scope, true, Page::default()).await.unwrap();
+    let mut codes: Vec<_> = alerts.iter().map(|alert| alert.code.as_str()).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, ["delivery-unreadable", "run-unreadable"]);
+    let backlog = crate::Upkeep::backlog(&*store).await.unwrap();
+    assert!(backlog.deliveries.contains(&(DeliveryState::Dead, 1)), "{backlog:?}");
+    assert!(Deliveries::delivery_next_due(&*store, START).await.is_ok());
 }
 
 async fn store_claims(store: &SqliteStore) -> Vec<crate::run::RunClaim> {

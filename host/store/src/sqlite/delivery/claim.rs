@@ -64,8 +64,8 @@ const PARK: &str = "UPDATE deliveries SET due = 0, wake_at = ?2 WHERE seq = ?1";
 /// How long a delivery is left alone when another is being made for its economic fact, in milliseconds.
 const PARKED_MS: i64 = 250;
 
-/// Deliveries of one connection that one claim may find so.
-const PARKED_MAX: usize = 32;
+/// Deliveries of one connection that one claim passes over.
+const PASSED_MAX: usize = 32;
 
 const INTENT: &str = "INSERT INTO attempts (delivery_seq, number, owner, started_at) VALUES (?1, ?2, ?3, ?4)";
 
@@ -131,56 +131,92 @@ fn next_of_tenant(
     Ok(None)
 }
 
+/// What became of the delivery that was first in line.
+enum Taken {
+    Claimed(Box<DeliveryClaim>),
+    /// Another one is being made for its economic fact.
+    Parked,
+}
+
 fn claim_one(
     conn: &Connection,
     tenant: &str,
     connection: &str,
     request: &ClaimRequest,
 ) -> Result<Option<DeliveryClaim>, StoreError> {
-    let now = millis(request.now);
-    for _ in 0..PARKED_MAX {
-        let found = first(conn, NEXT_DELIVERY, [tenant, connection], |c| {
-            Ok((
-                c.get::<i64>()?,
-                c.get::<i64>()?,
-                read(c, &request.owner, request.now)?,
-                c.get::<Option<String>>()?,
-            ))
+    for _ in 0..PASSED_MAX {
+        let next = first(conn, NEXT_DELIVERY, [tenant, connection], |c| {
+            let (seq, run_seq) = (c.get::<i64>()?, c.get::<i64>()?);
+            let read = read(c, &request.owner, request.now);
+            Ok((seq, run_seq, read.and_then(|claim| Ok((claim, c.get::<Option<String>>()?)))))
         })?;
-        let Some((seq, run_seq, mut claim, once)) = found else { return Ok(None) };
-        if let Some(once) = once {
-            match once::take(conn, (connection, &once), (seq, claim.doubt_since), request.now)? {
-                Fact::UnderWay => {
-                    change(conn, PARK, params![seq, now.saturating_add(PARKED_MS)])?;
-                    continue;
-                }
-                Fact::Made(response) => claim.made = Some(response),
-                Fact::Open { doubt_since, begun_at } => {
-                    claim.absent_at = claim.absent_at.filter(|at| Some(*at) >= doubt_since);
-                    claim.doubt_since = doubt_since;
-                    claim.in_doubt = doubt_since.is_some();
-                    claim.begun_at = begun_at;
-                }
+        let Some((seq, run_seq, read)) = next else { return Ok(None) };
+        let taken = read.and_then(|(claim, once)| take(conn, (seq, run_seq), claim, once, request));
+        match taken {
+            Ok(Taken::Claimed(claim)) => return Ok(Some(*claim)),
+            Ok(Taken::Parked) => {}
+            // One row that cannot be read must not keep every tenant's others from being claimed.
+            Err(StoreError::Corrupt { what, source }) => {
+                bury(conn, seq, &format!("{what}: {source}"), request)?;
             }
+            Err(error) => return Err(error),
         }
-        claim.responses = responses(conn, run_seq, &claim)?;
-        if claim.attempt > 1 {
-            let begun_at = first(conn, BEGUN, [seq], |c| c.time())?;
-            claim.begun_at = begun_at.unwrap_or(claim.begun_at).min(claim.begun_at);
-            claim.sent_sha256 = first(conn, LAST_SENT, [seq], |c| c.get())?;
-        }
-        if claim.in_doubt {
-            claim.begun_at = first(conn, LOST, params![seq, millis(claim.begun_at)], |c| c.time())?
-                .unwrap_or(claim.begun_at);
-        }
-        claim.until = request.now.plus(Duration::from_millis(request.lease_ms));
-        change(conn, LEASE, params![seq, request.owner, millis(claim.until), now])?;
-        if !has(Bug::IntentAfterSend) {
-            change(conn, INTENT, params![seq, claim.attempt, request.owner, now])?;
-        }
-        return Ok(Some(claim));
     }
     Ok(None)
+}
+
+fn take(
+    conn: &Connection,
+    (seq, run_seq): (i64, i64),
+    mut claim: DeliveryClaim,
+    once: Option<String>,
+    request: &ClaimRequest,
+) -> Result<Taken, StoreError> {
+    if let Some(once) = once {
+        let (connection, doubt_since) = (claim.connection.as_str(), claim.doubt_since);
+        match once::take(conn, (connection, &once), (seq, doubt_since), request.now)? {
+            Fact::UnderWay => {
+                change(conn, PARK, params![seq, millis(request.now).saturating_add(PARKED_MS)])?;
+                return Ok(Taken::Parked);
+            }
+            Fact::Made(response) => claim.made = Some(response),
+            Fact::Open { doubt_since, begun_at } => {
+                claim.absent_at = claim.absent_at.filter(|at| Some(*at) >= doubt_since);
+                claim.doubt_since = doubt_since;
+                claim.in_doubt = doubt_since.is_some();
+                claim.begun_at = begun_at;
+            }
+        }
+    }
+    claim.responses = responses(conn, run_seq, &claim)?;
+    if claim.attempt > 1 {
+        let begun_at = first(conn, BEGUN, [seq], |c| c.time())?;
+        claim.begun_at = begun_at.unwrap_or(claim.begun_at).min(claim.begun_at);
+        claim.sent_sha256 = first(conn, LAST_SENT, [seq], |c| c.get())?;
+    }
+    if claim.in_doubt {
+        claim.begun_at =
+            first(conn, LOST, params![seq, millis(claim.begun_at)], |c| c.time())?.unwrap_or(claim.begun_at);
+    }
+    claim.until = lease(conn, seq, request)?;
+    if !has(Bug::IntentAfterSend) {
+        change(conn, INTENT, params![seq, claim.attempt, request.owner, millis(request.now)])?;
+    }
+    Ok(Taken::Claimed(Box::new(claim)))
+}
+
+/// Until when.
+fn lease(conn: &Connection, seq: i64, request: &ClaimRequest) -> Result<Timestamp, StoreError> {
+    let until = request.now.plus(Duration::from_millis(request.lease_ms));
+    change(conn, LEASE, params![seq, request.owner, millis(until), millis(request.now)])?;
+    Ok(until)
+}
+
+/// A delivery whose row cannot be read is a dead letter, without an attempt.
+fn bury(conn: &Connection, seq: i64, why: &str, request: &ClaimRequest) -> Result<(), StoreError> {
+    lease(conn, seq, request)?;
+    change(conn, "UPDATE deliveries SET attempts = attempts - 1 WHERE seq = ?1", [seq])?;
+    super::finish::unreadable(conn, seq, why, request.now)
 }
 
 fn read(c: &mut Columns<'_, '_>, owner: &str, now: Timestamp) -> Result<DeliveryClaim, StoreError> {

@@ -87,6 +87,28 @@ pub(super) fn redrive(
     again(conn, &delivery, "redriven", made)
 }
 
+pub(super) fn resend(
+    conn: &Connection,
+    scope: &Scope,
+    id: &DeliveryId,
+    made: &Decision,
+) -> Result<Decided, StoreError> {
+    let (delivery, in_doubt) = in_states(conn, scope, id, STUCK)?;
+    if !in_doubt {
+        return Err(StoreError::Conflict("there is no doubt whether it was carried out: redrive it"));
+    }
+    let decided = decision::keep_or_propose(conn, scope, id.as_str(), ("resend", &Value::Null), made)?;
+    if decided == Decided::Proposed {
+        return Ok(decided);
+    }
+    change(
+        conn,
+        "UPDATE deliveries SET doubt_since = NULL, absent_at = NULL WHERE seq = ?1",
+        [delivery.seq],
+    )?;
+    again(conn, &delivery, "resent", made)
+}
+
 fn again(conn: &Connection, delivery: &Place, code: &str, made: &Decision) -> Result<Decided, StoreError> {
     let reason = json(&decision::reason(code, made));
     change(conn, REDRIVE, params![delivery.seq, millis(made.at), reason])?;

@@ -256,3 +256,12 @@ pub(super) fn paused(
         Ok(Change::of(&scope, "connection.pause", connection).with(json!({ "why": why })))
     })
 }
+
+/// A leased delivery whose row cannot be read waits for a person.
+pub(super) fn unreadable(conn: &Connection, seq: i64, why: &str, now: Timestamp) -> Result<(), StoreError> {
+    let sql = "SELECT seq, run_seq, event_seq, tenant, environment, mapping, ordering_key, connection
+               FROM deliveries WHERE seq = ?1";
+    let Some(delivery) = first(conn, sql, [seq], place)? else { return Ok(()) };
+    alert::raise(conn, &delivery.scope, &[alert::unreadable("delivery", why, now)])?;
+    stop(conn, &delivery, DeliveryState::Dead, &CallFailure::permanent("unreadable", why), now)
+}

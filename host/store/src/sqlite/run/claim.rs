@@ -11,7 +11,7 @@ use crate::{
     run::RunClaim,
     sqlite::{
         event,
-        row::{change, first, integer, millis},
+        row::{Columns, change, first, integer, millis},
         turn::{LaneRoom, circle, room},
         wake,
         writer::Tx,
@@ -67,7 +67,7 @@ pub(super) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Vec<RunCl
     while claims.len() < request.rows_max
         && let Some(mut lane) = lanes.pop_front()
     {
-        let Some(found) = next(tx.conn, &lane.id, request)? else { continue };
+        let Some(found) = next_readable(tx.conn, &lane.id, request)? else { continue };
         lease(tx.conn, &found, request)?;
         claims.push(found.claim);
         lane.room -= 1;
@@ -93,20 +93,51 @@ fn lanes(conn: &Connection, last: &str, request: &ClaimRequest) -> Result<VecDeq
     Ok(lanes)
 }
 
-fn next(conn: &Connection, tenant: &str, request: &ClaimRequest) -> Result<Option<Found>, StoreError> {
+/// Runs of one tenant that one claim may find unreadable.
+const UNREADABLE_MAX: usize = 32;
+
+/// One row that cannot be read must not keep every tenant's others from being claimed: it waits for a person.
+fn next_readable(
+    conn: &Connection,
+    tenant: &str,
+    request: &ClaimRequest,
+) -> Result<Option<Found>, StoreError> {
+    for _ in 0..UNREADABLE_MAX {
+        match next(conn, tenant, request)? {
+            None => return Ok(None),
+            Some((_, Ok(found))) => return Ok(Some(found)),
+            Some((seq, Err(StoreError::Corrupt { what, source }))) => {
+                let until = millis(request.now).saturating_add(integer(request.lease_ms));
+                change(conn, LEASE_UNCOUNTED, params![seq, request.owner, until, millis(request.now)])?;
+                super::finish::unreadable(conn, seq, &format!("{what}: {source}"), request.now)?;
+            }
+            Some((_, Err(error))) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+type Read = (i64, Result<Found, StoreError>);
+
+fn next(conn: &Connection, tenant: &str, request: &ClaimRequest) -> Result<Option<Read>, StoreError> {
     first(conn, NEXT_RUN, [tenant], |c| {
-        let (seq, event_seq, deferred, ordering_key) = (c.get()?, c.get()?, c.get()?, c.get()?);
-        let (id, mapping) = (c.parsed()?, c.parsed()?);
-        let attempts: u32 = c.count()?;
-        let (failures, process_deaths) = (c.count()?, c.count()?);
-        let suspect = c.get()?;
-        let epoch: u64 = c.count()?;
-        let lease = Lease { owner: request.owner.clone(), epoch: epoch.saturating_add(1) };
-        let attempt = attempts.saturating_add(1);
-        let event = event::read(c)?;
-        let claim = RunClaim { id, lease, event, mapping, attempt, failures, process_deaths, suspect };
-        Ok(Found { seq, event_seq, deferred, ordering_key, claim })
+        let seq = c.get()?;
+        Ok((seq, read(c, seq, request)))
     })
+}
+
+fn read(c: &mut Columns<'_, '_>, seq: i64, request: &ClaimRequest) -> Result<Found, StoreError> {
+    let (event_seq, deferred, ordering_key) = (c.get()?, c.get()?, c.get()?);
+    let (id, mapping) = (c.parsed()?, c.parsed()?);
+    let attempts: u32 = c.count()?;
+    let (failures, process_deaths) = (c.count()?, c.count()?);
+    let suspect = c.get()?;
+    let epoch: u64 = c.count()?;
+    let lease = Lease { owner: request.owner.clone(), epoch: epoch.saturating_add(1) };
+    let attempt = attempts.saturating_add(1);
+    let event = event::read(c)?;
+    let claim = RunClaim { id, lease, event, mapping, attempt, failures, process_deaths, suspect };
+    Ok(Found { seq, event_seq, deferred, ordering_key, claim })
 }
 
 fn lease(conn: &Connection, found: &Found, request: &ClaimRequest) -> Result<(), StoreError> {

@@ -167,3 +167,11 @@ fn postpone(
     change(conn, POSTPONE, params)?;
     Ok(())
 }
+
+/// A leased run whose row or event cannot be read waits for a person.
+pub(super) fn unreadable(conn: &Connection, seq: i64, why: &str, now: Timestamp) -> Result<(), StoreError> {
+    let sql = "SELECT seq, event_seq, tenant, environment, mapping, ordering_key FROM runs WHERE seq = ?1";
+    let Some(run) = first(conn, sql, [seq], place)? else { return Ok(()) };
+    alert::raise(conn, &run.scope, &[alert::unreadable("run", why, now)])?;
+    resolve(conn, &run, RunState::Dead, &json!({ "code": "unreadable", "message": why }), now)
+}
