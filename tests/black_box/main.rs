@@ -14,6 +14,7 @@ mod crashes;
 mod customers_back;
 mod demo;
 mod desk;
+mod disk;
 mod door;
 mod faults;
 mod forgeries;

@@ -87,7 +87,16 @@ impl World {
 
     /// With what differs from the ERP's standard world, and the host's settings as `PORTOLAN_*`.
     pub async fn with(erp: System, world: Option<&Value>, settings: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::in_folder(tempfile::tempdir().expect("a folder"), erp, world, settings).await
+    }
+
+    /// With its data in this folder; the host's are in `host` below it.
+    pub async fn in_folder(
+        folder: tempfile::TempDir,
+        erp: System,
+        world: Option<&Value>,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let stripe = StandIn::start(portolan(), folder.path(), System::Stripe, None).await.expect("Stripe");
         let erp = StandIn::start(portolan(), folder.path(), erp, world).await.expect("the ERP");
         // Quick retries: a test that waits tests nothing.

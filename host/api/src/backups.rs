@@ -30,6 +30,10 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// `POST /api/v1/backup`: the answer is the backup, `application/vnd.sqlite3`.
 pub(crate) async fn take_backup(State(api): State<Api>, _: AsOperator) -> Result<Response, Problem> {
+    // The copy would take what is left.
+    if api.shared.storage.shortage().is_some() {
+        return Err(Problem::storage_low());
+    }
     let path = api.settings.backup_dir.join(format!("backup-{}.tmp", ulid::Ulid::new()));
     let made = api.shared.store.backup(&path, api.shared.clock.now()).await;
     let opened = match &made {

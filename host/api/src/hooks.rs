@@ -23,6 +23,10 @@ pub(crate) async fn receive(
     Path(source): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
+    if api.shared.storage.shortage().is_some() {
+        metrics::counter!("portolan_events_refused_total", "code" => "storage-low").increment(1);
+        return Err(Problem::storage_low());
+    }
     let headers = request.headers().clone();
     let limits = body::Limits {
         bytes_max: api.settings.hook_bytes_max,

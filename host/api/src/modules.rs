@@ -78,6 +78,9 @@ pub(crate) async fn upload_module(
     caller: OfTenant<Developer>,
     request: Request,
 ) -> Result<(StatusCode, axum::Json<Value>), Problem> {
+    if api.shared.storage.shortage().is_some() {
+        return Err(Problem::storage_low());
+    }
     // Larger than JSON by an order: it may take as much longer to arrive.
     let patience = Duration::from_millis(api.settings.body_ms_max.saturating_mul(6));
     let _place = api.uploads.begin(&caller.tenant)?;

@@ -13,6 +13,9 @@ use futures::FutureExt;
 use portolan_store::StoreError;
 use serde_json::{Map, Value, json};
 
+/// Nobody makes room within a second.
+const STORAGE_LOW_RETRY_S: u16 = 30;
+
 /// A problem on its way to the caller. `docs/errors.md` has an entry for every code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -20,11 +23,13 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: String,
     more: Map<String, Value>,
+    /// Of a 503: when it is worth another try.
+    retry_after_s: u16,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), more: Map::new() }
+        Self { status, code, detail: detail.into(), more: Map::new(), retry_after_s: 1 }
     }
 
     /// Adds a member of its own.
@@ -39,6 +44,19 @@ impl Problem {
 
     pub(crate) fn unprocessable(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+    }
+
+    /// The disk has no room for what is new. Whoever sends is not told how much there is.
+    pub(crate) fn storage_low() -> Self {
+        let text = "The host has too little room to store anything new. Nothing was stored; try again later.";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage-low", text);
+        Self { retry_after_s: STORAGE_LOW_RETRY_S, ..problem }
+    }
+
+    /// With other words.
+    pub(crate) fn saying(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
     }
 
     pub(crate) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
@@ -73,7 +91,7 @@ impl IntoResponse for Problem {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after_s));
         }
         response
     }

@@ -11,6 +11,7 @@
 //! * [`gates`]: how many deliveries may be claimed for a connection now: breaker, rate, retry budget.
 //! * [`poller`]: asks sources that do not tell, or forget to, for what changed.
 //! * [`reconcile`]: after a restore, asks sources for what was forgotten.
+//! * [`storage`]: whether the disk has room for what is new.
 //! * [`Pipeline`]: what these share, and their start and end.
 //!
 //! Start, retry, approval, redrive and the morning after a crash all take this same path: the loops look
@@ -40,6 +41,7 @@ pub mod rooms;
 pub mod rotation;
 pub mod routes;
 pub mod senders;
+pub mod storage;
 pub mod vault;
 pub mod witness;
 mod work;
@@ -94,6 +96,8 @@ pub struct PipelineSettings {
     /// In which header the proxy before this host puts the SHA-256 fingerprint of a client certificate that it has checked.
     /// None: sources cannot ask for client certificates. Whoever can reach the host past the proxy can set it.
     pub client_certificate_header: Option<http::HeaderName>,
+    /// Below how much room on the store's disk nothing new is taken in, in MiB; 0: nobody looks at it. See [`storage`].
+    pub storage_free_mib_min: u64,
 }
 
 impl Default for PipelineSettings {
@@ -116,6 +120,7 @@ impl Default for PipelineSettings {
             plan: PlanLimits::default(),
             signature_tolerance_s: 300,
             client_certificate_header: None,
+            storage_free_mib_min: 256,
         }
     }
 }
@@ -139,6 +144,8 @@ pub struct Shared {
     pub settings: Arc<PipelineSettings>,
     /// Who claims: new at every start.
     pub owner: Arc<str>,
+    /// Whether the disk has room for what is new.
+    pub storage: Arc<storage::Storage>,
     /// Rung when there may be runs to claim.
     pub runs_due: Arc<Nudge>,
     /// Rung when there may be deliveries to claim.
@@ -164,6 +171,7 @@ impl Shared {
             connections: Arc::new(connections),
             gates: Arc::default(),
             registry,
+            storage: Arc::new(storage::Storage::new(settings.storage_free_mib_min)),
             settings: Arc::new(settings),
             owner: owner.into(),
             runs_due: Arc::default(),
@@ -204,6 +212,8 @@ impl Pipeline {
         shared: Shared,
         engine: Arc<dyn engine::Engine>,
     ) -> Result<Self, portolan_store::StoreError> {
+        // Before anything is taken in.
+        shared.storage.look(&*shared.store).await;
         let witness = engine.witness();
         let testimony = witness.map(Witness::testimony).unwrap_or_default();
         let ended = shared.store.leases_end_foreign(&shared.owner, testimony, shared.steady()).await?;
@@ -220,6 +230,7 @@ impl Pipeline {
         loops.spawn(mapper::Mapper::new(shared.clone(), engine, guilty).work(stopped.clone()));
         loops.spawn(poller::Poller::new(shared.clone()).work(stopped.clone()));
         loops.spawn(reconcile::reconcile(shared.clone(), stopped.clone()));
+        loops.spawn(storage::watch(shared.clone(), stopped.clone()));
         loops.spawn(deliverer::Deliverer::new(shared).work(stopped));
         Ok(Self { stop, loops })
     }

@@ -254,10 +254,17 @@ impl Work for Poller {
 
     async fn claim(&self, slots: usize) -> Result<Vec<PollClaim>, StoreError> {
         let (shared, now) = (&self.shared, self.shared.clock.now());
+        if shared.storage.shortage().is_some() {
+            return Ok(Vec::new());
+        }
         shared.store.poll_claim(&shared.owner, now, shared.settings.lease_ms, slots).await
     }
 
     async fn next_due(&self, _now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        // What is due now would have the loop look again at once.
+        if self.shared.storage.shortage().is_some() {
+            return Ok(None);
+        }
         self.shared.store.poll_next_due().await
     }
 

@@ -37,7 +37,10 @@ pub enum KeyProblem {
         source: std::io::Error,
     },
     /// It holds something else.
-    #[error("{0} does not hold master keys: 64 hex digits each, the present one first")]
+    #[error(
+        "{0} does not hold master keys, which are 64 hex digits each, the present one first: put the copy in its place that \
+         you keep of it. Do not make a new one: what is sealed opens under the old one alone"
+    )]
     Unreadable(String),
     /// No file, so the host cannot keep a new key.
     #[error(
@@ -120,10 +123,15 @@ impl MasterKeys {
         use std::os::unix::fs::OpenOptionsExt;
         let Some(path) = &self.file else { return Err(KeyProblem::NotOurs) };
         let failed = |source| KeyProblem::File { path: path.clone(), source };
-        let new = path.with_extension("new");
+        let mut new = path.clone().into_os_string();
+        new.push(".new");
+        // What an interrupted save left may be readable by others.
+        match std::fs::remove_file(&new) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(failed(source)),
+            Ok(()) | Err(_) => {}
+        }
         let mut options = std::fs::OpenOptions::new();
-        let mut file =
-            options.write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(failed)?;
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&new).map_err(failed)?;
         for key in &self.keys {
             file.write_all(key.expose().as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(failed)?;
         }
@@ -238,6 +246,37 @@ mod tests {
         assert_eq!(MasterKeys::from_file(&path).unwrap().keys(), made.keys());
         std::fs::write(&path, "not a key").unwrap();
         assert!(matches!(MasterKeys::from_file(&path), Err(KeyProblem::Unreadable(_))));
+    }
+
+    #[test]
+    fn a_part_of_a_key_is_no_key_and_the_file_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        let key = "0a".repeat(32);
+        for length in 0..key.len() {
+            let part = &key[..length];
+            std::fs::write(&path, part).unwrap();
+            let told = MasterKeys::from_file(&path).unwrap_err().to_string();
+            assert!(told.contains("put the copy in its place"), "{told}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), part);
+        }
+        // As a disk leaves it that lost its power: as long as it was, and empty.
+        std::fs::write(&path, [0; 65]).unwrap();
+        assert!(matches!(MasterKeys::from_file(&path), Err(KeyProblem::Unreadable(_))));
+    }
+
+    #[test]
+    fn an_interrupted_save_is_in_nobodys_way_and_has_no_say() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.new");
+        let left = folder.path().join("keys.new.new");
+        std::fs::write(&left, "0b").unwrap();
+        std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let made = MasterKeys::from_file(&path).unwrap();
+        assert!(!left.exists());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(MasterKeys::from_file(&path).unwrap().keys(), made.keys());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -74,13 +75,10 @@ fn offline(data: &Path, args: &VerifyArgs) -> anyhow::Result<serde_json::Value> 
     let sealed = copy.sealed_key.context("the database has no key of an audit log")?;
     let key =
         secrets::open_audit_key(&vault, &sealed).context("the master key does not open the audit log's")?;
-    let mut checkpoints = Vec::new();
+    let mut checkpoints: Vec<Checkpoint> = Vec::new();
     if let Some(file) = &args.checkpoints {
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        for (number, line) in (1..).zip(text.lines()) {
-            let read = serde_json::from_str::<Checkpoint>(line);
-            checkpoints.push(read.with_context(|| format!("{}:{number}", file.display()))?);
-        }
+        checkpoints = read_checkpoints(&text).with_context(|| file.display().to_string())?;
     }
     let fault: Option<Fault> =
         verify_all(&copy.chains, &key).and_then(|()| verify_against(&copy.chains, &checkpoints, &key)).err();
@@ -92,6 +90,40 @@ fn offline(data: &Path, args: &VerifyArgs) -> anyhow::Result<serde_json::Value> 
         "entries": entries,
         "checkpoints": checkpoints.len(),
     }))
+}
+
+/// The checkpoints of a file, one per line. What a loss of power left of a line is none: nobody was promised it.
+fn read_checkpoints(text: &str) -> anyhow::Result<Vec<Checkpoint>> {
+    let mut checkpoints = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        // A file may have grown before what it was to hold was written.
+        match serde_json::from_str(line.trim_matches('\0')) {
+            Ok(checkpoint) => checkpoints.push(checkpoint),
+            Err(error) if error.is_eof() => {}
+            Err(error) => return Err(error).context(format!("line {number} is no checkpoint")),
+        }
+    }
+    Ok(checkpoints)
+}
+
+/// Appends whole lines; they are durable on return. The torn end that a loss of power or a full disk may have left is
+/// ended first, so that it spoils no other line.
+fn append_lines(path: &Path, lines: &str) -> std::io::Result<()> {
+    let new = !path.exists();
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).read(true).open(path)?;
+    let length = file.metadata()?.len();
+    let mut last = *b"\n";
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    let end = if last == *b"\n" { "" } else { "\n" };
+    file.write_all(format!("{end}{lines}").as_bytes())?;
+    file.sync_all()?;
+    if new {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        std::fs::File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Appends the ends of the chains to a file outside the database, whenever they have changed.
@@ -130,12 +162,43 @@ impl Checkpoints {
             lines.push('\n');
         }
         if !lines.is_empty() {
-            let file = std::fs::OpenOptions::new().create(true).append(true).open(&self.file);
-            let mut file = file.with_context(|| self.file.display().to_string())?;
-            file.write_all(lines.as_bytes())?;
-            file.sync_all()?;
+            append_lines(&self.file, &lines).with_context(|| self.file.display().to_string())?;
         }
         *known = heads;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_store::audit::AuditKey;
+
+    use super::*;
+
+    fn line(count: u64) -> String {
+        let (key, at) = (AuditKey::new([1; 32]), Timestamp::from_millis(1));
+        let head = Head { chain: "host".to_owned(), count, mac: [2; 32], seal: [3; 32] };
+        serde_json::to_string(&Checkpoint::of(&head, at, &key)).unwrap() + "\n"
+    }
+
+    #[test]
+    fn a_torn_checkpoint_spoils_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoints");
+        let torn = line(2);
+        for left in 0..torn.len() {
+            for zeros in [0, 9] {
+                let text = line(1) + &torn[..left] + &"\0".repeat(zeros);
+                std::fs::write(&path, text).unwrap();
+                append_lines(&path, &line(3)).unwrap();
+                let read = read_checkpoints(&std::fs::read_to_string(&path).unwrap()).unwrap();
+                let counts: Vec<u64> = read.iter().map(|read| read.count).collect();
+                // Whole but for the end of the line, it is one.
+                let whole = left + 1 == torn.len();
+                assert_eq!(counts, if whole { vec![1, 2, 3] } else { vec![1, 3] }, "{left} {zeros}");
+            }
+        }
+        std::fs::write(&path, line(1) + "something else\n").unwrap();
+        assert!(read_checkpoints(&std::fs::read_to_string(&path).unwrap()).is_err());
     }
 }

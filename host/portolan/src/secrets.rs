@@ -1,7 +1,7 @@
 //! The host's own secrets at its start: master keys, and the key of the audit log, which is kept in the database,
 //! sealed under the master key.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use portolan_domain::Secret;
 use portolan_pipeline::{
     rotation::MasterKeys,
@@ -25,7 +25,15 @@ pub(crate) fn master_keys(settings: &Settings) -> anyhow::Result<MasterKeys> {
     }
     let own = settings.data_dir.join("master.key");
     let named = &settings.vault.master_key_file;
-    Ok(MasterKeys::from_file(if named.as_os_str().is_empty() { &own } else { named })?)
+    let file = if named.as_os_str().is_empty() { &own } else { named };
+    // A new key would open nothing of it, and stand where the right one belongs.
+    if settings.data_dir.join("portolan.db").exists() && !file.exists() {
+        bail!(
+            "{} is missing, and what the database holds is sealed under it: put the copy in its place that you keep of it",
+            file.display()
+        );
+    }
+    Ok(MasterKeys::from_file(file)?)
 }
 
 /// Opens the key of the audit log.

@@ -52,7 +52,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         Duration::ZERO => Arc::new(SystemClock::new()),
         ahead => Arc::new(Ahead { clock: SystemClock::new(), ahead }),
     };
-    std::fs::create_dir_all(&settings.data_dir).with_context(|| settings.data_dir.display().to_string())?;
+    make_folder(&settings.data_dir).with_context(|| settings.data_dir.display().to_string())?;
     remove_copies(&settings.data_dir)?;
     let keys = secrets::master_keys(&settings)?;
     let vault = Arc::new(keys.vault());
@@ -108,6 +108,18 @@ impl Clock for Ahead {
     fn monotonic(&self) -> Duration {
         self.clock.monotonic()
     }
+}
+
+/// Makes the data folder; its name is durable, too.
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    let missing = folder.ancestors().take_while(|one| !one.exists());
+    let above: Vec<&Path> = missing.filter_map(Path::parent).collect();
+    std::fs::create_dir_all(folder)?;
+    for folder in above {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Removes copies that backups were being made of when the host died.
@@ -213,6 +225,7 @@ fn pipeline_settings(settings: &Settings) -> anyhow::Result<PipelineSettings> {
         run_retry: RetryPolicy { cap_ms: pipeline.run_retry_cap_ms, ..PipelineSettings::default().run_retry },
         signature_tolerance_s: pipeline.signature_tolerance_s,
         client_certificate_header: header.context("server.client_certificate_header")?,
+        storage_free_mib_min: settings.storage.free_mib_min,
         ..PipelineSettings::default()
     })
 }

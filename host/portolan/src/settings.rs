@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) outbound: Outbound,
     pub(crate) pipeline: Pipeline,
     pub(crate) sandbox: Sandbox,
+    pub(crate) storage: Storage,
     pub(crate) vault: Vault,
     pub(crate) audit: Audit,
     pub(crate) process: Process,
@@ -115,6 +116,15 @@ pub(crate) struct Sandbox {
     pub(crate) memory_bytes_max: usize,
 }
 
+/// The disk of the data folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Storage {
+    /// Below how much room nothing new is taken in, in MiB: hooks, uploads and backups are answered 503 until there is room
+    /// again; what is under way goes on. 0: nobody looks at it.
+    pub(crate) free_mib_min: u64,
+}
+
 /// Where the master key is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -170,6 +180,7 @@ impl Default for Settings {
             outbound: Outbound::default(),
             pipeline: Pipeline::default(),
             sandbox: Sandbox::default(),
+            storage: Storage::default(),
             vault: Vault::default(),
             audit: Audit::default(),
             process: Process::default(),
@@ -219,6 +230,13 @@ impl Default for Pipeline {
 impl Default for Sandbox {
     fn default() -> Self {
         Self { guest_threads: 0, memory_bytes_max: portolan_sandbox::RunLimits::default().memory_bytes_max }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        let pipeline = portolan_pipeline::PipelineSettings::default();
+        Self { free_mib_min: pipeline.storage_free_mib_min }
     }
 }
 

@@ -92,6 +92,9 @@ pub trait Upkeep: Send + Sync {
     /// Answers only when a write would be made durable now. For `/readyz`.
     async fn ping(&self) -> Result<(), StoreError>;
 
+    /// How many bytes can still be written where the store keeps its files. None when that is not this machine's concern.
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError>;
+
     /// How many runs and deliveries are in each state that is not final: for metrics.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
 }

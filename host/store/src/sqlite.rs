@@ -102,6 +102,7 @@ pub struct SqliteStore {
     writer: writer::Writer,
     readers: reader::Readers,
     audit_key: OnceLock<AuditKey>,
+    path: PathBuf,
 }
 
 impl SqliteStore {
@@ -131,7 +132,7 @@ impl SqliteStore {
         let open = place.open()?;
         let readers = place.readers.clone();
         let writer = writer::Writer::start(open, place, lock).map_err(unavailable)?;
-        Ok(Arc::new(Self { writer, readers, audit_key: OnceLock::new() }))
+        Ok(Arc::new(Self { writer, readers, audit_key: OnceLock::new(), path: path.to_owned() }))
     }
 
     /// Transactions committed since it was opened: many writes share one.
@@ -226,6 +227,12 @@ impl Upkeep for SqliteStore {
             Ok(())
         })
         .await
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        let found = rustix::fs::statvfs(&self.path).map_err(|error| unavailable(error.into()))?;
+        // Not what is kept back for root.
+        Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

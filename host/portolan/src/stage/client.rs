@@ -131,6 +131,9 @@ impl Client {
         if written.is_err() {
             std::fs::remove_file(to)?;
         }
+        // Its name, too.
+        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+        std::fs::File::open(folder.unwrap_or_else(|| std::path::Path::new(".")))?.sync_all()?;
         written
     }
 

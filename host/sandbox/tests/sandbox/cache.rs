@@ -89,6 +89,10 @@ async fn an_artifact_that_was_tampered_with_is_not_loaded_but_compiled_again() {
         flipped(last),
         sound[..last].to_vec(),
         vec![],
+        // As a disk leaves it that lost its power: a part, or as long as it was, with nothing in it from somewhere on.
+        sound[..last / 2].to_vec(),
+        [&sound[..last / 2], &vec![0; sound.len() - last / 2]].concat(),
+        vec![0; sound.len()],
     ] {
         fs::write(&path, &tampered).unwrap();
         let refused = restarted(&setup).load(&admitted.digest, unreachable).await;

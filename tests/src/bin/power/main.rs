@@ -4,7 +4,7 @@
 //! real store writes through a file system that keeps a log ([`shim`], [`disk`]) while callers make it do everything it
 //! can ([`workload`]). From that one log many images are made ([`image`]): at any point, all that was synced, and of the
 //! rest whatever a disk may have kept. The real store opens each, and [`judge`] looks. [`errors`] has the disk fail at
-//! every operation of a shorter workload.
+//! every operation of a shorter workload. [`order`] looks at the whole host's system calls from the outside.
 
 #![allow(clippy::float_arithmetic, reason = "figures, not money")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a proof does")]
@@ -17,6 +17,7 @@ mod image;
 mod invariants;
 mod judge;
 mod loss;
+mod order;
 mod recording;
 mod shim;
 mod states;
@@ -51,7 +52,10 @@ struct Cli {
     /// Steps of each caller while the disk fails.
     #[arg(long, default_value_t = 8)]
     error_steps: usize,
-    /// Plants a bug: `no-sync`.
+    /// Events that the host takes in while its system calls are watched.
+    #[arg(long, default_value_t = 300)]
+    events: usize,
+    /// Plants a bug: `no-sync`; `answer-before-commit` for `order`.
     #[arg(long)]
     bug: Option<String>,
     /// Makes one image again, from the recording that a failed run kept, and keeps its folder.
@@ -63,6 +67,12 @@ struct Cli {
     /// Where what failed is kept.
     #[arg(long, value_name = "FOLDER", default_value = "target/power")]
     keep: PathBuf,
+    /// The host's program. Default: beside this one.
+    #[arg(long, value_name = "FILE")]
+    host: Option<PathBuf>,
+    /// Where the components lie. Default: where `cargo xtask guests` puts them.
+    #[arg(long, value_name = "FOLDER")]
+    components: Option<PathBuf>,
 }
 
 /// What can be looked at alone.
@@ -72,6 +82,8 @@ enum Part {
     Loss,
     /// Every error of the disk.
     Errors,
+    /// The order of the host's system calls.
+    Order,
 }
 
 impl Cli {
@@ -107,7 +119,21 @@ fn prove(cli: &Cli) -> anyhow::Result<bool> {
         let effort = errors::Effort { steps: cli.error_steps, thorough: !cli.brief, seed: cli.seed };
         good &= errors::prove(&scratch.path().join("errors"), effort)?;
     }
+    if cli.looks_at(Part::Order) {
+        good &= order::prove(&scratch.path().join("order"), &look(cli)?)?;
+    }
     Ok(good)
+}
+
+fn look(cli: &Cli) -> anyhow::Result<order::Look> {
+    let standard = concat!(env!("CARGO_MANIFEST_DIR"), "/../guest-mappings/target/components");
+    let beside = std::env::current_exe()?.with_file_name("portolan");
+    Ok(order::Look {
+        program: cli.host.clone().unwrap_or(beside),
+        components: cli.components.clone().unwrap_or_else(|| PathBuf::from(standard)),
+        events: cli.events,
+        seed: cli.seed,
+    })
 }
 
 const PLANTED: &str = "PORTOLAN_PROOF_BUG";
