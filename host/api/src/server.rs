@@ -5,12 +5,12 @@
 //!
 //! | whoever | is ended by |
 //! |---|---|
-//! | sends nothing, or half a preface | `header_ms_max`, in [`bounded`] |
+//! | sends nothing, or half a preface | `header_ms_max`, in `bounded` |
 //! | sends its headers byte by byte | `header_ms_max`, by hyper: for the head as a whole |
 //! | sends its body byte by byte | `body_ms_max`, in `body`: for the body as a whole |
-//! | does not read its answer | `write_ms_max` without progress, in [`bounded`] |
-//! | asks for nothing (HTTP/2 pings included) | `idle_ms_max` without a request, in [`activity`] |
-//! | opens many | `connections_per_address_max`, in [`seats`] |
+//! | does not read its answer | `write_ms_max` without progress, in `bounded` |
+//! | asks for nothing (HTTP/2 pings included) | `idle_ms_max` without a request, in `activity` |
+//! | opens many | `connections_per_address_max`, in `seats` |
 //! | resets streams or sends too much head | hyper's HTTP/2 bounds, set here |
 
 mod activity;

@@ -4,10 +4,10 @@
 //! is held back is not claimed, so no attempt is used up by it. A gate has three parts, each switched off by a zero in
 //! the connection's settings:
 //!
-//! * a **breaker** ([`breaker`]): after several outages in a row, or when half of the latest calls were outages, nothing
+//! * a **breaker** (`breaker`): after several outages in a row, or when half of the latest calls were outages, nothing
 //!   is sent but one probe at a time (a delivery that is due), at most one a second, rarer while they fail;
-//! * a **bucket** ([`tokens`]): calls a second, with bursts of one second's worth;
-//! * a **budget** ([`tokens`]): retries are put off when they become more than a share of all sends.
+//! * a **bucket** (`tokens`): calls a second, with bursts of one second's worth;
+//! * a **budget** (`tokens`): retries are put off when they become more than a share of all sends.
 //!
 //! Gates are kept in memory: after a start all are open, and an outage is found out again within a few calls.
 
