@@ -126,6 +126,15 @@ async fn no_secret_is_found_anywhere_afterwards() {
     for told in world.story("canary").await.iter().take(3) {
         world.accept(told).await;
     }
+    // What refuses our credentials is paused until somebody acts.
+    let connection = format!("/connections/{}", world.tenant.connections["erp"].as_str().unwrap());
+    until("the pause", async || {
+        let told = world.tenant.get(&connection).await.ok()?;
+        (!told["paused"].is_null()).then_some(())
+    })
+    .await;
+    let resume = format!("/api/v1/environments/sandbox{connection}/resume");
+    world.tenant.client.post(&resume, &json!({ "why": "the key is good again" })).await.unwrap();
     until("the story", async || {
         let open = world.tenant.get("/deliveries?state=pending").await.ok()?;
         (open["items"] == json!([]) && !world.erp.ledger("invoice").await.ok()?.is_empty()).then_some(())
