@@ -34,14 +34,6 @@ pub fn down_title(connection: &ConnectionId) -> String {
     format!("the system behind {connection} is down or cannot be reached: nothing but probes is sent")
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "Prometheus gauges are floats; this counts connections, not money"
-)]
-const fn as_gauge(count: usize) -> f64 {
-    count as f64
-}
-
 /// The loop that makes deliveries.
 #[derive(Debug)]
 pub struct Deliverer {
@@ -84,7 +76,8 @@ impl Deliverer {
             None => self.shared.gates.heard_nothing(lane, now),
         };
         if turned != Turned::No {
-            metrics::gauge!("portolan_breakers_open").set(as_gauge(self.shared.gates.open()));
+            metrics::gauge!("portolan_breakers_open")
+                .set(u32::try_from(self.shared.gates.open()).unwrap_or(u32::MAX));
         }
         if turned == Turned::Opened {
             metrics::counter!("portolan_breaker_openings_total", "connector" => attempted.connector)

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -97,9 +97,6 @@ impl Intake {
         for (event, _) in &mut events {
             event.cards_masked = masked;
         }
-        if portolan_proof::has(portolan_proof::Bug::AnswerBeforeCommit) {
-            return self.answer_before_commit(&route, events);
-        }
         if masked > 0 {
             self.alert_cards(&route, masked).await;
         }
@@ -108,20 +105,6 @@ impl Intake {
             Ok(taken) => Answer::Accepted(taken),
             Err(error) => Answer::Unavailable(Box::new(error)),
         }
-    }
-
-    /// The bug that the crash proof must find: an answer that promises what is not done.
-    fn answer_before_commit(&self, route: &Arc<Route>, events: Vec<(Event, Vec<NewRun>)>) -> Answer {
-        let taken =
-            events.iter().map(|(event, _)| Taken { event: event.id.clone(), repeat: false }).collect();
-        let (intake, route) = (Self::new(self.shared.clone()), route.clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            for (event, runs) in events {
-                drop(intake.store(&route, event, runs).await);
-            }
-        });
-        Answer::Accepted(taken)
     }
 
     /// As for a source that does not believe the request: see [`told`].
@@ -146,7 +129,10 @@ impl Intake {
         let routed = !runs.is_empty();
         if has(Bug::AnswerBeforeCommit) {
             let (store, runs_due) = (self.shared.store.clone(), self.shared.runs_due.clone());
-            tokio::spawn(async move { store.event_accept(event, runs).await.map(|_| runs_due.ring()) });
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                store.event_accept(event, runs).await.map(|_| runs_due.ring())
+            });
             return Ok(Taken { event: id, repeat: false });
         }
         let accepted = self.shared.store.event_accept(event, runs).await?;

@@ -37,7 +37,8 @@ pub async fn reconcile(shared: Shared, mut stopped: watch::Receiver<bool>) {
         let looked = look(&shared, &mut begun).await;
         match looked {
             Ok(0) => return,
-            Ok(left) => metrics::gauge!("portolan_reconciling_environments").set(gauge(left)),
+            Ok(left) => metrics::gauge!("portolan_reconciling_environments")
+                .set(u32::try_from(left).unwrap_or(u32::MAX)),
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -75,11 +76,6 @@ async fn look(shared: &Shared, begun: &mut bool) -> Result<usize, StoreError> {
         metrics::gauge!("portolan_reconciling_environments").set(0.0);
     }
     Ok(left)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; nobody has 2^52 environments")]
-fn gauge(count: usize) -> f64 {
-    count as f64
 }
 
 async fn begin(shared: &Shared, one: &Reconciliation) -> Result<(), StoreError> {

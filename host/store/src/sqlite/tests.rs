@@ -248,6 +248,10 @@ async fn a_row_that_cannot_be_read_keeps_nobody_elses_from_being_claimed() {
     let claims = world.claim_deliveries(START).await;
     assert_eq!(claims.len(), 1, "the second delivery");
     assert_eq!(claims[0].attempt, 1);
+    let of_first = "SELECT lease_epoch, attempts FROM deliveries ORDER BY seq LIMIT 1";
+    let counted =
+        store.write(move |tx| Ok(tx.conn.query_row(of_first, [], |row| Ok((row.get(0)?, row.get(1)?)))?));
+    assert_eq!(counted.await.unwrap(), (0, 0), "an epoch is the number of an attempt");
     assert_eq!(world.claim_run(START).await.id, sound);
     let run = store.run_get(&world.scope, &broken).await.unwrap();
     assert_eq!((run.state, &run.reason["code"]), (RunState::Dead, &json!("unreadable")));

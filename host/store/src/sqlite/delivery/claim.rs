@@ -212,10 +212,13 @@ fn lease(conn: &Connection, seq: i64, request: &ClaimRequest) -> Result<Timestam
     Ok(until)
 }
 
-/// A delivery whose row cannot be read is a dead letter, without an attempt.
+/// A delivery whose row cannot be read is a dead letter, without an attempt. Nobody was given the lease that it passes
+/// through, so its epoch, which is the number of an attempt, is none that was used.
 fn bury(conn: &Connection, seq: i64, why: &str, request: &ClaimRequest) -> Result<(), StoreError> {
     lease(conn, seq, request)?;
-    change(conn, "UPDATE deliveries SET attempts = attempts - 1 WHERE seq = ?1", [seq])?;
+    let unused =
+        "UPDATE deliveries SET attempts = attempts - 1, lease_epoch = lease_epoch - 1 WHERE seq = ?1";
+    change(conn, unused, [seq])?;
     super::finish::unreadable(conn, seq, why, request.now)
 }
 
