@@ -1,9 +1,6 @@
 //! Alerts.
 
-use axum::{
-    extract::{Query, State},
-    http::StatusCode,
-};
+use axum::{extract::State, http::StatusCode};
 use portolan_domain::AlertId;
 use portolan_store::alert::Alert;
 use serde::Deserialize;
@@ -15,6 +12,7 @@ use crate::{
     page::{self, Paged},
     params::Id,
     problem::Problem,
+    query::Query,
 };
 
 #[derive(Deserialize)]

@@ -1,10 +1,6 @@
 //! Deliveries, and the dead letters among them.
 
-use axum::{
-    extract::{Query, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use portolan_domain::{ConnectionId, DeliveryId, Timestamp, state::DeliveryState};
 use portolan_store::delivery::{Attempt, Delivery, DeliveryFilter};
 use serde::Deserialize;
@@ -18,6 +14,7 @@ use crate::{
     page::{self, Paged},
     params::Id,
     problem::Problem,
+    query::Query,
     runs::{Why, answer},
 };
 

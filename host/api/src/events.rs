@@ -1,10 +1,6 @@
 //! Events, each with its whole story: runs, deliveries, attempts.
 
-use axum::{
-    extract::{Query, State},
-    http::header,
-    response::IntoResponse,
-};
+use axum::{extract::State, http::header, response::IntoResponse};
 use portolan_domain::{
     EventId, Scope,
     state::{DeliveryState, EventState, RunState},
@@ -25,6 +21,7 @@ use crate::{
     page::{self, Paged},
     params::Id,
     problem::Problem,
+    query::Query,
     runs,
 };
 

@@ -26,6 +26,7 @@ mod modules;
 mod page;
 mod params;
 mod problem;
+mod query;
 mod register;
 mod runs;
 mod schema;

@@ -1,9 +1,6 @@
 //! Lookup tables.
 
-use axum::{
-    extract::{Query, State},
-    http::StatusCode,
-};
+use axum::{extract::State, http::StatusCode};
 use portolan_store::lookup::LookupRow;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -14,6 +11,7 @@ use crate::{
     body::Json,
     params::{RowKey, Table},
     problem::Problem,
+    query::Query,
 };
 
 /// Rows written or listed at once.

@@ -1,12 +1,16 @@
 //! Pages of long lists: `?limit=` and `?before=`, answered as `{"items": […], "next": "…"}`.
 
-use axum::extract::{FromRequestParts, Query};
-use axum::http::{StatusCode, request::Parts};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use portolan_store::Page;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Api, problem::Problem};
+use crate::{
+    Api,
+    problem::Problem,
+    query::{Query, bad},
+};
 
 const ROWS_DEFAULT: u32 = 100;
 const ROWS_MAX: u32 = 500;
@@ -24,9 +28,7 @@ impl FromRequestParts<Api> for Paged {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let bad = |text: &str| Problem::new(StatusCode::BAD_REQUEST, "invalid-query", text);
-        let Query(raw) =
-            Query::<Raw>::from_request_parts(parts, api).await.map_err(|e| bad(&e.to_string()))?;
+        let Query(raw) = Query::<Raw>::from_request_parts(parts, api).await?;
         let rows_max = match raw.limit {
             None => ROWS_DEFAULT,
             Some(text) => match text.parse() {

@@ -1,7 +1,7 @@
 //! Runs, and the holds among them.
 
 use axum::{
-    extract::{Query, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -17,6 +17,7 @@ use crate::{
     page::{self, Paged},
     params::Id,
     problem::Problem,
+    query::Query,
 };
 
 #[derive(Deserialize)]

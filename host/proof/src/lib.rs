@@ -17,8 +17,12 @@
 //!
 //! Knows no other crate.
 
+mod disk;
 mod strike;
 
+#[cfg(feature = "armed")]
+pub use disk::on_rewrite;
+pub use disk::rewritten;
 pub use strike::strike;
 
 macro_rules! points {

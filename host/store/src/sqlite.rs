@@ -16,7 +16,7 @@
 //! * S11: each statement on tenant data asks for tenant and environment, and foreign keys carry them; follow-up
 //!   changes go by `seq` from a row that was found so.
 //!
-//! After a crash: SQLite replays the log; [`Upkeep::leases_end_foreign`] ends the leases of the dead process.
+//! After a crash: the log is made durable as it is read (`log`), SQLite replays it; [`Upkeep::leases_end_foreign`] ends the leases of the dead process.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -40,6 +40,7 @@ mod delivery;
 mod error;
 mod event;
 mod key;
+mod log;
 mod lookup;
 mod mapping;
 mod migrate;
@@ -120,6 +121,7 @@ impl SqliteStore {
             return Err(Hindrance::OldLibrary { found: rusqlite::version() }.into());
         }
         let lock = lock(path)?;
+        log::persist(path)?;
         let mut conn = open_writer(path, settings.writer_cache_kib, settings)?;
         migrate::migrate(&mut conn)?;
         backup::refuse_unrestored(&conn)?;
@@ -171,6 +173,7 @@ impl Place {
     /// Opens every connection. None may be open.
     fn open(&self) -> Result<writer::Open, StoreError> {
         let Self { path, settings, readers } = self;
+        log::persist(path)?;
         let conn = open_writer(path, settings.writer_cache_kib, settings)?;
         let copies = open_writer(path, COPYING_CACHE_KIB, settings)?;
         let reading = (0..settings.readers.max(1)).map(|_| open_reader(path, settings.reader_cache_kib));

@@ -9,9 +9,9 @@
 //! system says about earlier writes can no longer be believed: after a failed flush it takes for clean what may never
 //! have arrived. So all connections, with all that they remember, are closed, and every write and read is refused until
 //! new ones are open and the writer has proved by a commit of its own that the disk is well again. It tries at once, and
-//! then with every write that comes; nobody has to restart anything. (Should the process die first, recovery may find a transaction
-//! whose flush failed whole in the log, and carry it out. Its callers were told `Unavailable`; they ask again under the
-//! same id or lease, and are told.)
+//! then with every write that comes; nobody has to restart anything. (Recovery may find a transaction whose flush failed
+//! whole in the log, and carry it out: see `log`. Its callers were told `Unavailable`; they ask again under the same id
+//! or lease, and are told.)
 //!
 //! No lock is held while a caller waits, and a caller that stops waiting does not take its write back.
 
@@ -74,6 +74,8 @@ impl Writer {
         let mut state = Thread { open, place, turns, commits: Arc::clone(&commits) };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             state.run(queued);
+            // Before those that write: the last to be closed copies the log, which one that reads may not.
+            state.place.readers.close();
             drop(state);
             drop(lock);
         })?;

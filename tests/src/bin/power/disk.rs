@@ -241,6 +241,18 @@ impl Disk {
         code
     }
 
+    /// A file was written again as it was, and synced, past SQLite.
+    pub(crate) fn rewritten(&self, file: FileNumber, content: &[u8]) -> std::io::Result<()> {
+        let mut state = self.state();
+        if let Order::Fail(_) = state.order() {
+            state.log.push(Entry::SyncFailed(file));
+            return Err(std::io::Error::other("the disk fails"));
+        }
+        state.log.push(Entry::Write { file, offset: 0, bytes: content.into() });
+        state.log.push(Entry::Sync { file, folder: false });
+        Ok(())
+    }
+
     /// How many syncs of a file failed.
     pub(crate) fn failed_syncs(&self, file: FileNumber) -> usize {
         self.state().failed_syncs.get(usize::from(file)).copied().unwrap_or(0)

@@ -45,6 +45,8 @@ pub(crate) struct Effort {
     pub(crate) thorough: bool,
     /// What the steps follow from.
     pub(crate) seed: u64,
+    /// This case only, as a finding names it, so many times.
+    pub(crate) again: Option<(Case, usize)>,
 }
 
 /// A database with its callers, closed: every case begins with a copy.
@@ -54,11 +56,45 @@ struct Template {
 }
 
 /// One thing to try.
-#[derive(Debug, Clone, Copy)]
-struct Case {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Case {
     fault: Fault,
-    /// While the database is made, rather than used.
-    making: bool,
+    when: When,
+}
+
+/// When the disk fails, and who goes on when it is well again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// While the database is made.
+    Making,
+    /// While it is used.
+    Using,
+    /// While it is used, by a store that is closed before the disk is well; another goes on.
+    UsingToTheEnd,
+}
+
+/// `Using 320 Full lasting`
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Fault { at, lasting, failure } = self.fault;
+        write!(f, "{:?} {at} {failure:?} {}", self.when, if lasting { "lasting" } else { "once" })
+    }
+}
+
+impl std::str::FromStr for Case {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all =
+            Failure::ALL.into_iter().flat_map(|failure| [false, true].map(|lasting| (failure, lasting)));
+        let at = text.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
+        all.flat_map(|(failure, lasting)| {
+            [When::Making, When::Using, When::UsingToTheEnd]
+                .map(|when| Self { fault: Fault { at, lasting, failure }, when })
+        })
+        .find(|case| case.to_string() == text)
+        .ok_or_else(|| "as a finding names it: `Using 320 Full lasting`".to_owned())
+    }
 }
 
 /// What came of all cases.
@@ -71,9 +107,11 @@ struct Book {
     findings: Mutex<Vec<(Case, Finding)>>,
 }
 
-/// So small that the log begins anew within a case.
-fn settings() -> SqliteSettings {
-    SqliteSettings { readers: 1, log_kib_max: 64, ..SqliteSettings::default() }
+/// In half of the cases the log is so short that it begins anew within the case; in the others it never does, so that
+/// what was acknowledged is in the log alone.
+fn settings(case: Case) -> SqliteSettings {
+    let log_kib_max = if case.fault.at % 2 == 0 { 64 } else { 64 * 1_024 };
+    SqliteSettings { readers: 1, log_kib_max, ..SqliteSettings::default() }
 }
 
 /// Tries every failure. True when the store took them all well.
@@ -109,18 +147,21 @@ pub(crate) fn prove(scratch: &Path, effort: Effort) -> anyhow::Result<bool> {
         findings.len()
     );
     for (case, finding) in findings.iter().take(5) {
-        println!("  {case:?}: {finding:?}");
+        println!("  {finding:?}\n    again: power --only errors --seed {} --case \"{case}\"", effort.seed);
     }
     Ok(findings.is_empty())
 }
 
 /// Every operation of the workload as it goes without a failure, and of making the database, with every failure.
 fn cases(template: &Template, scratch: &Path, effort: Effort) -> anyhow::Result<Vec<Case>> {
+    if let Some((case, times)) = effort.again {
+        return Ok(vec![case; times]);
+    }
     let folder = scratch.join("counted");
     let never = Fault { at: usize::MAX, lasting: false, failure: Failure::Broken };
     let mut cases = Vec::new();
-    for making in [true, false] {
-        let case = Case { fault: never, making };
+    for when in [When::Making, When::Using] {
+        let case = Case { fault: never, when };
         let disk = prepare(template, case, &folder)?;
         let used = use_store(template, case, &disk, effort);
         let operations = disk.operations();
@@ -131,11 +172,15 @@ fn cases(template: &Template, scratch: &Path, effort: Effort) -> anyhow::Result<
             let all = Failure::ALL.len();
             let (first, ways) = if effort.thorough { (0, all) } else { (at % all, 1) };
             for failure in Failure::ALL.into_iter().skip(first).take(ways) {
-                cases.push(Case { fault: Fault { at, lasting: false, failure }, making });
+                cases.push(Case { fault: Fault { at, lasting: false, failure }, when });
             }
             if effort.thorough {
                 for failure in [Failure::Broken, Failure::Full] {
-                    cases.push(Case { fault: Fault { at, lasting: true, failure }, making });
+                    let fault = Fault { at, lasting: true, failure };
+                    cases.push(Case { fault, when });
+                    if when == When::Using {
+                        cases.push(Case { fault, when: When::UsingToTheEnd });
+                    }
                 }
             }
         }
@@ -149,7 +194,7 @@ fn template(folder: &Path) -> anyhow::Result<Template> {
     let file = folder.join(FILES[0]);
     let runtime = runtime()?;
     let callers = runtime.block_on(async {
-        let store: Arc<dyn Store> = SqliteStore::open_with(&file, &settings())?;
+        let store: Arc<dyn Store> = SqliteStore::open(&file)?;
         let workload = Arc::new(Workload::set_up(store, disk, CALLERS).await);
         // Something of everything, so that what fails later has something to do.
         workload.run(30, 7).await?;
@@ -165,7 +210,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// A folder for a case: the template, or nothing when the database is yet to be made.
 fn prepare(template: &Template, case: Case, folder: &Path) -> anyhow::Result<Arc<Disk>> {
     let nothing = Contents::new();
-    let contents = if case.making { &nothing } else { &template.contents };
+    let contents = if case.when == When::Making { &nothing } else { &template.contents };
     image::write(contents, folder, &mut Dice::new(1))?;
     drop(std::fs::remove_file(folder.join("portolan.db-shm")));
     let disk = Disk::new(folder, std::time::Duration::ZERO);
@@ -186,9 +231,9 @@ struct Used {
 /// Opens and uses the store while its disk fails, then goes on when it is well. Closes it.
 fn use_store(template: &Template, case: Case, disk: &Arc<Disk>, effort: Effort) -> Result<Used, Finding> {
     let runtime = runtime().map_err(|error| Finding::Stuck(error.to_string()))?;
-    if case.making {
+    if case.when == When::Making {
         disk.plan(Some(case.fault));
-        let refused = match SqliteStore::open_with(&file_of(disk), &settings()) {
+        let refused = match SqliteStore::open_with(&file_of(disk), &settings(case)) {
             Ok(store) => {
                 drop(store);
                 0
@@ -196,11 +241,11 @@ fn use_store(template: &Template, case: Case, disk: &Arc<Disk>, effort: Effort) 
             Err(error) => only_unavailable(error).map(|()| 1)?,
         };
         let failed = disk.heal();
-        let store = SqliteStore::open_with(&file_of(disk), &settings()).map_err(stuck)?;
+        let store = SqliteStore::open_with(&file_of(disk), &settings(case)).map_err(stuck)?;
         runtime.block_on(async { portolan_store::Upkeep::ping(&*store).await }).map_err(stuck)?;
         return Ok(Used { failed, refused });
     }
-    let store = SqliteStore::open_with(&file_of(disk), &settings()).map_err(stuck)?;
+    let store = SqliteStore::open_with(&file_of(disk), &settings(case)).map_err(stuck)?;
     disk.plan(Some(case.fault));
     runtime.block_on(async {
         let workload = Arc::new(Workload::enter(template.callers.clone(), store, disk.clone()));
@@ -211,8 +256,16 @@ fn use_store(template: &Template, case: Case, disk: &Arc<Disk>, effort: Effort) 
                 refused += 1;
             }
         }
+        if case.when == When::Using {
+            let failed = disk.heal();
+            recovers(&workload, effort.seed).await?;
+            return Ok(Used { failed, refused });
+        }
+        let workload = Arc::into_inner(workload);
+        let callers = workload.ok_or_else(|| Finding::Stuck("a caller is still at work".to_owned()))?.leave();
         let failed = disk.heal();
-        recovers(&workload, effort.seed).await?;
+        let store = SqliteStore::open_with(&file_of(disk), &settings(case)).map_err(stuck)?;
+        recovers(&Arc::new(Workload::enter(callers, store, disk.clone())), effort.seed).await?;
         Ok(Used { failed, refused })
     })
 }
@@ -265,7 +318,7 @@ fn attempt(
     book.refused.fetch_add(used.refused, Ordering::Relaxed);
     let (log, facts) = disk.take();
     let expected = Expected { facts: &facts, states: None };
-    let mut files = if case.making { Files::default() } else { Files::of(&template.contents) };
+    let mut files = if case.when == When::Making { Files::default() } else { Files::of(&template.contents) };
     log.iter().for_each(|entry| files.go_on(entry));
     if let Err(finding) = judge(folder, &expected) {
         return Ok(Err(finding));

@@ -52,6 +52,12 @@ struct Cli {
     /// Steps of each caller while the disk fails.
     #[arg(long, default_value_t = 8)]
     error_steps: usize,
+    /// This failing case only, as a finding names it.
+    #[arg(long)]
+    case: Option<errors::Case>,
+    /// So many times: threads come in another order each time.
+    #[arg(long, default_value_t = 50, requires = "case")]
+    times: usize,
     /// Events that the host takes in while its system calls are watched.
     #[arg(long, default_value_t = 300)]
     events: usize,
@@ -116,7 +122,8 @@ fn prove(cli: &Cli) -> anyhow::Result<bool> {
         good &= loss::prove(&scratch.path().join("loss"), cli)?;
     }
     if cli.looks_at(Part::Errors) {
-        let effort = errors::Effort { steps: cli.error_steps, thorough: !cli.brief, seed: cli.seed };
+        let again = cli.case.map(|case| (case, cli.times));
+        let effort = errors::Effort { steps: cli.error_steps, thorough: !cli.brief, seed: cli.seed, again };
         good &= errors::prove(&scratch.path().join("errors"), effort)?;
     }
     if cli.looks_at(Part::Order) {

@@ -36,12 +36,22 @@ static BASE: OnceLock<Base> = OnceLock::new();
 /// From now on this disk sees what is written to its folder.
 pub(crate) fn watch(disk: &Arc<Disk>) {
     register();
+    portolan_proof::on_rewrite(rewritten);
     WATCHED.lock().unwrap_or_else(PoisonError::into_inner).push(disk.clone());
 }
 
 /// From now on it does not. Whatever is open of it must have been closed.
 pub(crate) fn leave(disk: &Arc<Disk>) {
     WATCHED.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| !Arc::ptr_eq(other, disk));
+}
+
+/// The store has written a file again itself, and flushed it.
+fn rewritten(path: &Path) -> std::io::Result<()> {
+    let all = WATCHED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match all.iter().find_map(|disk| Some((disk, disk.file(path)?))) {
+        Some((disk, number)) => disk.rewritten(number, &std::fs::read(path)?),
+        None => Ok(()),
+    }
 }
 
 fn register() {
