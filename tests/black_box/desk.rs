@@ -110,9 +110,13 @@ async fn refused_credentials_pause_the_connection_with_one_alert() {
     let begun = attempts(&world).await;
     world.host.kill().await.unwrap();
     world.host.start_again().await.unwrap();
+    // Planned, or waiting for a fact that only the same system knows.
     until("every plan", async || {
-        let runs = world.tenant.get("/runs?state=planned&limit=500").await.ok()?;
-        (runs["items"].as_array()?.len() == events.len()).then_some(())
+        let planned = world.tenant.get("/runs?state=planned&limit=500").await.ok()?;
+        let pending = world.tenant.get("/runs?state=pending&limit=500").await.ok()?;
+        let waits = |run: &&Value| run["reason"]["code"] == "credentials-refused";
+        let waiting = pending["items"].as_array()?.iter().filter(waits).count();
+        (planned["items"].as_array()?.len() + waiting == events.len()).then_some(())
     })
     .await;
     assert_eq!(attempts(&world).await, begun, "a pause survives the host");
@@ -137,6 +141,56 @@ async fn refused_credentials_pause_the_connection_with_one_alert() {
     }
     world.assert_posted_once(story.len()).await;
     assert!(!has_alert(&world, "credentials-refused").await);
+}
+
+#[tokio::test]
+async fn refused_credentials_pause_a_connection_that_is_only_asked_for_facts_and_the_runs_wait() {
+    let world = World::of(System::SagePro).await;
+    let fault = json!({ "operation": "*", "fault": "unauthorized", "times": 1_000 });
+    world.stripe.fault(&fault).await.unwrap();
+    let story = world.story("facts refused").await;
+    let mut events = Vec::new();
+    for told in &story {
+        events.push(world.accept(told).await);
+    }
+    let stripe = format!("/connections/{}", world.tenant.connections["stripe"].as_str().unwrap());
+    let paused = async || world.tenant.get(&stripe).await.unwrap()["paused"].clone();
+    until("the pause", async || (!paused().await.is_null()).then_some(())).await;
+    assert_eq!(paused().await["by"], "host");
+    until("waiting runs", async || {
+        let runs = world.tenant.get("/runs?state=pending&limit=500").await.ok()?;
+        let waits = |run: &Value| run["reason"]["code"] == "credentials-refused";
+        (runs["items"].as_array()?.iter().filter(|run| waits(run)).count() == events.len()).then_some(())
+    })
+    .await;
+    let calls = async || world.stripe.faults().await.unwrap()["waiting"].clone();
+    let before = calls().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(calls().await, before, "who refuses us is not asked again");
+    assert!(has_alert(&world, "credentials-refused").await);
+
+    world.stripe.clear_faults().await.unwrap();
+    world.tenant.post(&format!("{stripe}/resume"), &json!({ "why": "the key was renewed" })).await.unwrap();
+    for event in &events {
+        let story = world.end_of(event).await;
+        assert_eq!(story["standing"], "delivered", "{}", told_of(&story));
+    }
+    world.assert_posted_once(story.len()).await;
+    assert!(!has_alert(&world, "credentials-refused").await);
+}
+
+#[tokio::test]
+async fn a_query_that_does_not_read_is_told_as_a_problem() {
+    let world = World::of(System::SagePro).await;
+    for path in
+        ["/events?state=lost", "/deliveries?since=yesterday", "/runs?state=lost", "/runs?state=dead&limit=0"]
+    {
+        let path = format!("{SANDBOX}{path}");
+        let error = world.tenant.client.send(Method::GET, &path, None).await.expect_err(&path);
+        let refused = error.downcast_ref::<Refused>().expect("an answer");
+        assert_eq!(refused.status.as_u16(), 400, "{path}");
+        assert_eq!(refused.body["code"], "invalid-query", "{path}");
+    }
 }
 
 #[tokio::test]

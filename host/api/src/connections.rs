@@ -6,9 +6,9 @@ use axum::{extract::State, http::StatusCode};
 use portolan_connectors::{CallContext, Effect, Operation};
 use portolan_domain::{ConnectionId, Secret, class::WriteClass};
 use portolan_pipeline::{
-    attempt::refused_title,
     connections::{Unusable, sealed_for},
     deliverer::{DOWN, down_title},
+    refused,
 };
 use portolan_store::connection::ConnectionRow;
 use serde::Deserialize;
@@ -130,7 +130,7 @@ pub(crate) async fn reset_connection(
 /// What was held back is looked at again at once.
 async fn go_on(api: &Api, caller: &InScope<Admin>, id: &ConnectionId) -> Result<(), Problem> {
     let (store, now) = (&api.shared.store, api.shared.clock.now());
-    store.alert_end(&caller.scope, "credentials-refused", &refused_title(id), now).await?;
+    store.alert_end(&caller.scope, refused::CODE, &refused::title(id), now).await?;
     api.shared.gates.reset(id.as_str());
     api.shared.deliveries_due.ring();
     Ok(())

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use portolan_connectors::{CallContext, Effect, Found, Traffic};
 use portolan_domain::{
-    AlertId, ConnectionId, Timestamp,
+    AlertId, Timestamp,
     class::{Doubt, Remedy},
     contract::{CheckTime, ExistenceCheck, Reference, Severity},
     pointer::{bind, id_at},
@@ -30,6 +30,7 @@ use crate::{
     Shared,
     connections::{Opened, Unusable},
     gates::Heard,
+    refused,
 };
 
 /// What an attempt came to.
@@ -309,7 +310,7 @@ fn failed(shared: &Shared, claim: &DeliveryClaim, opened: &Opened, failure: Call
     match &failure {
         CallFailure::Permanent { .. } => dead(shared, claim, failure),
         CallFailure::Unauthorized { problem } => {
-            let alert = refused_alert(shared, claim, problem);
+            let alert = refused::alert(shared, &claim.connection, detail(claim, problem));
             let due_at = shared.steady();
             DeliveryEnd::Postponed {
                 postponement: Postponement::Refused,
@@ -404,21 +405,6 @@ fn in_doubt(shared: &Shared, claim: &DeliveryClaim, failure: CallFailure) -> Del
     DeliveryEnd::InDoubt { failure, alerts: vec![alert] }
 }
 
-/// The title of the alert that a connection's credentials are refused; its code is `credentials-refused`.
-#[must_use]
-pub fn refused_title(connection: &ConnectionId) -> String {
-    format!("{connection} refuses our credentials or rights: it is paused")
-}
-
-fn refused_alert(shared: &Shared, claim: &DeliveryClaim, problem: &CallProblem) -> NewAlert {
-    NewAlert {
-        severity: Severity::Critical,
-        code: "credentials-refused".to_owned(),
-        title: refused_title(&claim.connection),
-        ..alert(shared, claim, problem)
-    }
-}
-
 fn alert(shared: &Shared, claim: &DeliveryClaim, problem: &CallProblem) -> NewAlert {
     let at = shared.clock.now();
     NewAlert {
@@ -426,7 +412,11 @@ fn alert(shared: &Shared, claim: &DeliveryClaim, problem: &CallProblem) -> NewAl
         severity: Severity::Info,
         code: String::new(),
         title: String::new(),
-        detail: json!({ "delivery": claim.id, "event": claim.event, "problem": problem }),
+        detail: detail(claim, problem),
         at,
     }
+}
+
+fn detail(claim: &DeliveryClaim, problem: &CallProblem) -> Value {
+    json!({ "delivery": claim.id, "event": claim.event, "problem": problem })
 }

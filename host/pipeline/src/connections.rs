@@ -7,7 +7,10 @@ use std::{
 
 use portolan_connectors::{ConfigError, Connection, ConnectionConfig, Effect, Registry, outbound::Outbound};
 use portolan_domain::{ConnectionId, Scope};
-use portolan_store::{Store, StoreError, connection::ConnectionRow};
+use portolan_store::{
+    Store, StoreError,
+    connection::{ConnectionRow, PAUSED_BY_HOST},
+};
 
 use crate::vault::{Sealed, Vault};
 
@@ -38,8 +41,12 @@ pub struct Opened {
     pub connection: Arc<dyn Connection>,
     /// The connector's name.
     pub connector: &'static str,
+    /// Our credentials were refused: nothing may be asked of it until somebody acts. A pause that a person made only
+    /// keeps back what would be sent.
+    pub is_refused: bool,
     operations: &'static [portolan_connectors::Operation],
-    revision: u64,
+    /// Rises with every change of its settings or secrets.
+    pub revision: u64,
 }
 
 impl Opened {
@@ -81,7 +88,7 @@ impl Connections {
         let row = self.store.connection_get(scope, id).await?;
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
         if let Some(opened) = kept.filter(|opened| opened.revision == row.revision) {
-            return Ok(opened);
+            return Ok(Opened { is_refused: is_refused(&row), ..opened });
         }
         let opened = self.connect(&row)?;
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
@@ -105,6 +112,7 @@ impl Connections {
         Ok(Opened {
             connection,
             connector: connector.name(),
+            is_refused: is_refused(row),
             operations: connector.operations(),
             revision: row.revision,
         })
@@ -117,6 +125,10 @@ impl Connections {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         kept.get(&id).map(|opened| opened.connection.concurrency_max())
     }
+}
+
+fn is_refused(row: &ConnectionRow) -> bool {
+    row.paused.as_ref().is_some_and(|pause| pause.by == PAUSED_BY_HOST)
 }
 
 /// The owner under which a connection's secrets are sealed.

@@ -5,16 +5,16 @@ use std::collections::HashSet;
 use futures::future::join_all;
 use portolan_connectors::{CallContext, Effect, Found};
 use portolan_domain::{
-    Scope,
+    ConnectionId, Scope,
     contract::{Answer, Description, Fact, Need, Problem, Query},
     plan::check_need,
     pointer::is_deeper,
     verdict::CallFailure,
 };
-use portolan_store::{mapping::Mapping, run::RunClaim};
+use portolan_store::{StoreError, mapping::Mapping, run::RunClaim};
 use serde_json::{Value, json};
 
-use crate::{Shared, connections::Unusable};
+use crate::{Shared, connections::Unusable, refused};
 
 /// Levels of an answer.
 const FACT_DEPTH_MAX: usize = 100;
@@ -26,6 +26,8 @@ pub enum NoFacts {
     Nonsense(String),
     /// A system or the store did not answer now: the run is executed again later.
     Later(CallFailure),
+    /// The connection refuses our credentials: the run waits until it is resumed.
+    Refused(ConnectionId),
 }
 
 /// Answers the needs of one round, in their order.
@@ -46,11 +48,7 @@ pub async fn fetch(
 ) -> Result<Vec<Fact>, NoFacts> {
     check(shared, description, known, &needs)?;
     let answers = join_all(needs.iter().map(|need| answer(shared, claim, mapping, need))).await;
-    needs
-        .into_iter()
-        .zip(answers)
-        .map(|(need, answer)| Ok(Fact { need, answer: answer.map_err(NoFacts::Later)? }))
-        .collect()
+    needs.into_iter().zip(answers).map(|(need, answer)| Ok(Fact { need, answer: answer? })).collect()
 }
 
 fn check(shared: &Shared, description: &Description, known: &[Fact], needs: &[Need]) -> Result<(), NoFacts> {
@@ -87,18 +85,20 @@ async fn answer(
     claim: &RunClaim,
     mapping: &Mapping,
     need: &Need,
-) -> Result<Answer, CallFailure> {
+) -> Result<Answer, NoFacts> {
     let scope = &claim.event.scope;
-    let unavailable =
-        |error: portolan_store::StoreError| CallFailure::retryable("store-unavailable", error.to_string());
     match need {
         Need::Lookup(lookup) => {
-            let value =
-                shared.store.lookup_get(scope, &lookup.table, &lookup.key).await.map_err(unavailable)?;
+            let value = shared
+                .store
+                .lookup_get(scope, &lookup.table, &lookup.key)
+                .await
+                .map_err(|error| unavailable(&error))?;
             Ok(value.map_or(Answer::Absent, Answer::Found))
         }
         Need::Reference(key) => {
-            let counterparts = shared.store.reference_find(scope, key).await.map_err(unavailable)?;
+            let counterparts =
+                shared.store.reference_find(scope, key).await.map_err(|error| unavailable(&error))?;
             Ok(if counterparts.is_empty() { Answer::Absent } else { Answer::Found(json!(counterparts)) })
         }
         Need::Query(query) => ask(shared, scope, claim, mapping, query).await,
@@ -111,7 +111,7 @@ async fn ask(
     claim: &RunClaim,
     mapping: &Mapping,
     query: &Query,
-) -> Result<Answer, CallFailure> {
+) -> Result<Answer, NoFacts> {
     let failed = |code: &str, message: String| Ok(Answer::Failed(Problem { code: code.to_owned(), message }));
     let Some(id) = mapping.connections.get(&query.connection) else {
         return failed(
@@ -121,11 +121,14 @@ async fn ask(
     };
     let opened = match shared.connections.open(scope, id).await {
         Ok(opened) => opened,
-        Err(Unusable::Store(error)) => {
-            return Err(CallFailure::retryable("store-unavailable", error.to_string()));
+        Err(Unusable::Store(error)) => return Err(unavailable(&error)),
+        Err(error) => {
+            return Err(NoFacts::Later(CallFailure::retryable("connection-unusable", error.to_string())));
         }
-        Err(error) => return Err(CallFailure::retryable("connection-unusable", error.to_string())),
     };
+    if opened.is_refused {
+        return Err(NoFacts::Refused(id.clone()));
+    }
     if opened.effect(&query.operation) != Some(Effect::Read) {
         return failed(
             "operation-unknown",
@@ -148,8 +151,20 @@ async fn ask(
         Err(CallFailure::Permanent { problem }) => {
             Ok(Answer::Failed(Problem { code: problem.code, message: problem.message }))
         }
-        Err(failure) => Err(failure),
+        Err(CallFailure::Unauthorized { problem }) => {
+            refused::pause(shared, (scope, id), &opened, &problem)
+                .await
+                .map_err(|error| unavailable(&error))?;
+            Err(NoFacts::Refused(id.clone()))
+        }
+        Err(failure @ (CallFailure::Retryable { .. } | CallFailure::Ambiguous { .. })) => {
+            Err(NoFacts::Later(failure))
+        }
     }
+}
+
+fn unavailable(error: &StoreError) -> NoFacts {
+    NoFacts::Later(CallFailure::retryable("store-unavailable", error.to_string()))
 }
 
 /// A failure as it is stored with a run or attempt.

@@ -37,6 +37,7 @@ mod nudge;
 pub mod plans;
 pub mod poller;
 pub mod reconcile;
+pub mod refused;
 pub mod rooms;
 pub mod rotation;
 pub mod routes;

@@ -32,7 +32,7 @@ use crate::{
     Nudge, Shared,
     engine::{Call, Cost, Engine, ModuleError},
     facts::{self, NoFacts},
-    plans,
+    plans, refused,
     rooms::Rooms,
     work::{self, Work},
 };
@@ -183,6 +183,10 @@ impl Mapper {
                 Ok(facts) => execution.facts.extend(facts),
                 Err(NoFacts::Nonsense(text)) => return Ok(self.dead(claim, "guest-nonsense", text)),
                 Err(NoFacts::Later(failure)) => return Ok(self.later(claim, &failure)),
+                Err(NoFacts::Refused(connection)) => {
+                    let text = refused::title(&connection);
+                    return Ok(self.wait(claim, refused::CODE, &text, None));
+                }
             }
         }
         let text = format!("the module still needs facts after {} rounds", self.shared.settings.rounds_max);
@@ -199,7 +203,9 @@ impl Mapper {
         let (plan, held) = match outcome {
             Outcome::Deliver(plan) => (plan, None),
             Outcome::Hold(held) => (held.plan, Some(held.reason)),
-            Outcome::Defer(deferral) => return self.defer(claim, deferral),
+            Outcome::Defer(Deferral { reason, not_before }) => {
+                return self.wait(claim, "deferred", &reason, not_before);
+            }
             Outcome::Skip(text) => return RunEnd::Skipped { reason: reason("skipped", &text) },
             Outcome::Reject(violations) => {
                 let text = violations.first().map_or("no violation named", |first| &first.message);
@@ -219,11 +225,12 @@ impl Mapper {
         end.unwrap_or_else(|problem| self.dead(claim, "plan-refused", problem.to_string()))
     }
 
-    fn defer(&self, claim: &RunClaim, deferral: Deferral) -> RunEnd {
+    /// Executed again later, which is no failure.
+    fn wait(&self, claim: &RunClaim, code: &str, why: &str, not_before: Option<Timestamp>) -> RunEnd {
         let now = self.shared.steady();
         let age = now.since(claim.event.received_at);
         if age > Duration::from_millis(self.shared.settings.deferral_ms_max) {
-            return self.dead(claim, "deferred-too-long", format!("still waiting: {}", deferral.reason));
+            return self.dead(claim, "deferred-too-long", format!("still waiting: {why}"));
         }
         let policy =
             portolan_domain::retry::RetryPolicy { attempts_max: u32::MAX, ..self.shared.settings.run_retry };
@@ -231,8 +238,8 @@ impl Mapper {
         // A module may name the end of time; whoever waits for the event must hear of it before.
         let latest =
             claim.event.received_at.plus(Duration::from_millis(self.shared.settings.deferral_ms_max + 1));
-        let due_at = now.plus(pause).max(deferral.not_before.unwrap_or(now)).min(latest.max(now));
-        RunEnd::Deferred { due_at, reason: reason("deferred", &deferral.reason) }
+        let due_at = now.plus(pause).max(not_before.unwrap_or(now)).min(latest.max(now));
+        RunEnd::Deferred { due_at, reason: reason(code, why) }
     }
 
     fn later(&self, claim: &RunClaim, failure: &CallFailure) -> RunEnd {

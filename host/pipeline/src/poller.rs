@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use crate::{
     Nudge, Shared,
     intake::Intake,
-    reconcile,
+    reconcile, refused,
     routes::{PollSettings, Route},
     senders::{EventHead, Sender},
     work::{self, Work},
@@ -71,6 +71,8 @@ struct Item {
 /// Why a look ended early.
 enum Trouble {
     Call(CallFailure),
+    /// Our credentials are refused, which was told when the connection was paused.
+    Refused,
     Store(StoreError),
 }
 
@@ -84,6 +86,9 @@ impl Trouble {
     fn reason(&self) -> Value {
         match self {
             Self::Call(failure) => json!(failure.problem()),
+            Self::Refused => {
+                json!({ "code": refused::CODE, "message": "the connection refuses our credentials" })
+            }
             Self::Store(error) => json!({ "code": "store-unavailable", "message": error.to_string() }),
         }
     }
@@ -115,6 +120,9 @@ impl Poller {
         let opened = self.shared.connections.open(scope, &poll.connection).await.map_err(|error| {
             Trouble::Call(CallFailure::retryable("connection-unusable", error.to_string()))
         })?;
+        if opened.is_refused {
+            return Err(Trouble::Refused);
+        }
         for page in 0..PAGES_MAX {
             let context = CallContext {
                 call_id: claim.source.as_str().replace('_', ""),
@@ -124,7 +132,15 @@ impl Poller {
             };
             let parameters = parameters(route, &poll, cursor);
             let found = opened.connection.read(&poll.operation, &parameters, &context).await;
-            let Found::Yes(answer) = found.map_err(Trouble::Call)? else { return Ok(true) };
+            let answer = match found {
+                Ok(Found::Yes(answer)) => answer,
+                Ok(Found::No) => return Ok(true),
+                Err(CallFailure::Unauthorized { problem }) => {
+                    refused::pause(&self.shared, (scope, &poll.connection), &opened, &problem).await?;
+                    return Err(Trouble::Refused);
+                }
+                Err(failure) => return Err(Trouble::Call(failure)),
+            };
             let answer: PollAnswer = serde_json::from_value(answer).map_err(|error| {
                 Trouble::Call(CallFailure::permanent("unreadable-answer", error.to_string()))
             })?;
@@ -195,16 +211,16 @@ impl Poller {
             portolan_domain::retry::RetryPolicy { attempts_max: u32::MAX, ..self.shared.settings.run_retry };
         let pause = policy.delay(failures, rand::random()).unwrap_or_default();
         let reason = trouble.reason();
-        let refused = matches!(trouble, Trouble::Call(CallFailure::Unauthorized { .. }));
+        let is_told = matches!(trouble, Trouble::Refused);
         let alert = NewAlert {
             id: AlertId::generate(at),
-            severity: if refused { Severity::Critical } else { Severity::Warning },
+            severity: Severity::Warning,
             code: "poll-failing".to_owned(),
             title: format!("source {} cannot be asked for what changed", claim.source),
             detail: json!({ "source": claim.source, "failures": failures, "problem": reason }),
             at,
         };
-        let alerts = (refused || failures >= FAILURES_TOLD).then_some(alert).into_iter().collect();
+        let alerts = (!is_told && failures >= FAILURES_TOLD).then_some(alert).into_iter().collect();
         PollEnd { cursor, due_at: Some(at.plus(pause)), failure: Some(reason), alerts }
     }
 }
