@@ -8,6 +8,8 @@ use portolan::stage::sign;
 use portolan_domain::Secret;
 use portolan_pipeline::senders::{Auth, Proof, Sender, told};
 
+use crate::dice::Dice;
+
 /// The time of all requests.
 const NOW_S: u64 = 1_795_169_700;
 const TOLERANCE_S: u64 = 300;
@@ -34,36 +36,6 @@ pub struct Tally {
 struct Letter {
     headers: Vec<(&'static str, Vec<u8>)>,
     body: Vec<u8>,
-}
-
-/// Numbers from a seed (splitmix64).
-#[derive(Debug)]
-pub struct Dice(u64);
-
-impl Dice {
-    /// From a seed.
-    #[must_use]
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// Any number.
-    pub const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below this one; 0 of none.
-    pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end.max(1)).unwrap_or(1)).unwrap_or(0)
-    }
-
-    /// A byte.
-    pub const fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
 }
 
 /// Who is written to, and how it believes.

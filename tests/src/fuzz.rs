@@ -18,7 +18,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use crate::forgeries::Dice;
+use crate::dice::Dice;
 pub use targets::TARGETS;
 
 /// Inputs are no longer than this, in bytes.

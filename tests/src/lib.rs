@@ -10,6 +10,7 @@
     reason = "in a test every surprise is a panic"
 )]
 
+pub mod dice;
 pub mod forgeries;
 pub mod fuzz;
 pub mod hostile;

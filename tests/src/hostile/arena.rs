@@ -16,7 +16,8 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Case, Expected, Look, binary::Dice};
+use super::{Case, Expected, Look, binary::damage};
+use crate::dice::Dice;
 
 /// How long a case may take to stand still.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -84,7 +85,7 @@ impl Arena {
         let host = Host::start(program, &folder.path().join("host"), "127.0.0.1:0", &all).await?;
         let setup = setup("the uploader", super::guests::Guest::default().component(), &wire);
         let tenant = Tenant::set_up(&host.operator, &setup).await?;
-        Ok(Self { host, wire, canary, exits: 0, tenant, dice: Dice(seed), events: 0, _folder: folder })
+        Ok(Self { host, wire, canary, exits: 0, tenant, dice: Dice::new(seed), events: 0, _folder: folder })
     }
 
     /// A tenant with this module as its mapping.
@@ -180,7 +181,7 @@ impl Arena {
         let module = (case.module)();
         let mut admitted = 0;
         for _ in 0..runs {
-            let damaged = self.dice.damage(&module);
+            let damaged = damage(&module, &mut self.dice);
             let started = Instant::now();
             let path = "/api/v1/modules";
             let body = Some(("application/wasm", damaged));

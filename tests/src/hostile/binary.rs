@@ -1,5 +1,7 @@
 //! Modules byte by byte: what no assembler would write.
 
+use crate::dice::Dice;
+
 /// Unsigned LEB128.
 pub(super) fn leb(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -55,40 +57,25 @@ pub(super) fn nested_types(levels: usize) -> Vec<u8> {
     bytes
 }
 
-/// Small, quick and the same everywhere: what seeds mutations.
-#[derive(Debug)]
-pub(super) struct Dice(pub(super) u64);
-
-impl Dice {
-    /// SplitMix64.
-    pub(super) fn roll(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % below.max(1) as u64).unwrap_or_default()
-    }
-
-    /// A module with some bytes changed, removed, doubled or cut off.
-    pub(super) fn damage(&mut self, module: &[u8]) -> Vec<u8> {
-        let mut damaged = module.to_vec();
-        for _ in 0..=self.roll(8) {
-            let at = self.roll(damaged.len());
-            match self.roll(6) {
-                0 => damaged.truncate(at.max(9)),
-                1 => drop(damaged.drain(at..(at + self.roll(16)).min(damaged.len()))),
-                2 => damaged.splice(at..at, [0xff, 0xff, 0xff, 0xff, 0x0f]).for_each(drop),
-                3 => {
-                    let copied = damaged[at..(at + self.roll(64)).min(damaged.len())].to_vec();
-                    damaged.splice(at..at, copied).for_each(drop);
-                }
-                _ => {
-                    if let Some(byte) = damaged.get_mut(at) {
-                        *byte ^= u8::try_from(1 << self.roll(8)).unwrap_or(1);
-                    }
+/// A module with some bytes changed, removed, doubled or cut off.
+pub(super) fn damage(module: &[u8], dice: &mut Dice) -> Vec<u8> {
+    let mut damaged = module.to_vec();
+    for _ in 0..=dice.below(8) {
+        let at = dice.below(damaged.len());
+        match dice.below(6) {
+            0 => damaged.truncate(at.max(9)),
+            1 => drop(damaged.drain(at..(at + dice.below(16)).min(damaged.len()))),
+            2 => damaged.splice(at..at, [0xff, 0xff, 0xff, 0xff, 0x0f]).for_each(drop),
+            3 => {
+                let copied = damaged[at..(at + dice.below(64)).min(damaged.len())].to_vec();
+                damaged.splice(at..at, copied).for_each(drop);
+            }
+            _ => {
+                if let Some(byte) = damaged.get_mut(at) {
+                    *byte ^= u8::try_from(1 << dice.below(8)).unwrap_or(1);
                 }
             }
         }
-        damaged
     }
+    damaged
 }

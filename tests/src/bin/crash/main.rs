@@ -9,7 +9,7 @@
 //! * [`random`]: cycles at random; [`points`]: every point of an event's life with every fault, one by one;
 //!   [`stages`]: what chance seldom brings about; [`mod@planted`]: hosts with bugs, which the judge must find; [`mod@syscalls`]:
 //!   every `fdatasync` of a run.
-//! * [`dice`], [`report`]: chance, and what is printed.
+//! * [`report`]: what is printed.
 //!
 //! Nothing in the host knows that it is tested, but for the points and bugs of `portolan_proof`. Everything is on
 //! loopback and below one temporary folder.
@@ -18,7 +18,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a proof does")]
 
 mod deeds;
-mod dice;
 mod judge;
 mod load;
 mod planted;

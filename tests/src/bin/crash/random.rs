@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use portolan::stage::System;
 use portolan_proof::Point;
+use portolan_tests::dice::Dice;
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{
     deeds::{Deed, deeds},
-    dice::Dice,
     judge::Judge,
     load::Load,
     receiver::Slip,
@@ -164,7 +164,7 @@ impl Round {
     async fn events(&mut self, world: &World, seed: u64) -> anyhow::Result<()> {
         for (place, erp) in world.erps.iter().enumerate() {
             let (mut some, share) = (self.dice.clone(), 30);
-            self.dice.roll();
+            self.dice.next();
             let refunded: Vec<bool> = (0..32).map(|_| some.chance(share)).collect();
             let (deeds, objects) =
                 deeds(erp.system, &format!("{}-{seed}", erp.system.name()), seed, |index| {
@@ -175,15 +175,14 @@ impl Round {
         }
         // Out of order, refunds before their charges now and then.
         for place in (1..self.waiting.len()).rev() {
-            let other = self.dice.below(place as u64 + 1);
-            self.waiting.swap(place, usize::try_from(other)?);
+            self.waiting.swap(place, self.dice.below(place + 1));
         }
         Ok(())
     }
 
     async fn cycle(&mut self, world: &mut World, judge: &mut Judge, count: &mut Count) -> anyhow::Result<()> {
-        let total = ENDS.iter().map(|(_, _, weight)| weight).sum();
-        let mut thrown = self.dice.below(total);
+        let total: u64 = ENDS.iter().map(|(_, _, weight)| weight).sum();
+        let mut thrown = self.dice.next() % total;
         let (end, name, _) = *ENDS
             .iter()
             .find(|(_, _, weight)| {
@@ -192,7 +191,7 @@ impl Round {
                 is_it
             })
             .context("weights sum up")?;
-        let point = self.dice.pick(Point::ALL);
+        let point = self.dice.pick(Point::ALL).context("points")?;
         if end == End::AtPoint {
             let die = format!("{}:{}", point.number(), self.dice.between(1, 4));
             world.host_again(Some(&die)).await?;
@@ -223,12 +222,12 @@ impl Round {
             if !self.dice.chance(35) {
                 continue;
             }
-            let mut faults: Vec<&str> = (0..4).map(|_| self.dice.pick(FAULTS)).collect();
+            let mut faults: Vec<&str> = (0..4).filter_map(|_| self.dice.pick(FAULTS).copied()).collect();
             if matches!(stand_in.system, System::SagePro | System::Stripe) {
                 faults.extend_from_slice(FAULTS_OF_KEYS);
             }
             let random = json!({ "random": {
-                "seed": self.dice.roll() % 1_000_000, "per_mille": self.dice.between(20, 250), "faults": faults,
+                "seed": self.dice.next() % 1_000_000, "per_mille": self.dice.between(20, 250), "faults": faults,
                 "ms": FAULT_MS,
             }});
             // It may be dead just now.
@@ -237,7 +236,9 @@ impl Round {
         if self.dice.chance(15) {
             let slips =
                 [Slip::NoteThenCut, Slip::NoteThenHang, Slip::NoteThen500, Slip::NoteThen502, Slip::NoteLate];
-            world.receiver.slip(self.dice.pick(&slips));
+            if let Some(slip) = self.dice.pick(&slips) {
+                world.receiver.slip(*slip);
+            }
         }
     }
 
@@ -253,7 +254,7 @@ impl Round {
             End::InTime => tokio::time::sleep(some).await,
             End::AtAnswer => drop(self.load.next_acknowledged(CYCLE).await),
             End::AtArrival => {
-                let system = world.erps[usize::try_from(self.dice.below(world.erps.len() as u64))?].system;
+                let system = world.erps[self.dice.below(world.erps.len())].system;
                 arrival(world, system).await;
             }
             End::Asleep => {
@@ -286,8 +287,7 @@ impl Round {
     }
 
     fn stand_in<'a>(&mut self, world: &'a mut World) -> &'a mut portolan::stage::StandIn {
-        let count = world.erps.len() as u64 + 1;
-        let place = usize::try_from(self.dice.below(count)).unwrap_or(0);
+        let place = self.dice.below(world.erps.len() + 1);
         world.erps.get_mut(place).unwrap_or(&mut world.stripe)
     }
 

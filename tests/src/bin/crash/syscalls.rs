@@ -50,22 +50,29 @@ pub(crate) async fn play(
     let mut nth = 1;
     loop {
         let inject = format!("inject={SYNC}:signal=SIGKILL:when={nth}");
-        let died = run(&mut world, &mut judge, (&strace, &inject), &mut outcome).await?;
-        outcome.count.add(if died { "killed at an fdatasync" } else { "got through" });
-        if !died {
+        let met = run(&mut world, &mut judge, (&strace, &inject), &mut outcome).await?;
+        outcome.count.add(if met { "killed at a flush" } else { "got through" });
+        if !met {
             break;
         }
         nth += every;
     }
-    say(&format!("a run has about {nth} fdatasyncs"));
+    anyhow::ensure!(nth > 1, "no flush was seen: nothing was tried");
+    say(&format!("a run has about {nth} flushes"));
     for (call, error) in [(SYNC, "EIO"), ("pwrite64", "ENOSPC")] {
+        let mut failed = 0;
         // The first of them fail the start itself.
         let (early, late) = ((2..START).step_by(every), (START..FAILURES_MAX).step_by(8 * every));
         for nth in early.chain(late) {
             let inject = format!("inject={call}:error={error}:when={nth}+");
-            run(&mut world, &mut judge, (&strace, &inject), &mut outcome).await?;
-            outcome.count.add(&format!("disks that failed with {error}"));
+            if run(&mut world, &mut judge, (&strace, &inject), &mut outcome).await? {
+                outcome.count.add(&format!("disks that failed with {error}"));
+                failed += 1;
+            } else {
+                outcome.count.add("got through");
+            }
         }
+        anyhow::ensure!(failed > 0, "no {call} failed: nothing was tried");
     }
     outcome.took = began.elapsed();
     Ok(Some(outcome))
@@ -80,7 +87,8 @@ fn strace() -> Option<PathBuf> {
     works.success().then_some(path)
 }
 
-/// A dozen events under this injection; then without it, and the judge. Whether the host died.
+/// A dozen events under this injection; then without it, and the judge. Whether the host met it: died, or was told of an
+/// error.
 async fn run(
     world: &mut World,
     judge: &mut Judge,
@@ -126,7 +134,7 @@ async fn run(
             load.send(&world.tenants[0], 0, deed, 0);
         }
     }
-    let died = !started || world.host.has_ended()?;
+    let met = if is_kill { !started || world.host.has_ended()? } else { failed() };
     drop(world.host.kill().await);
     world.host.start_under(None);
     world.host.start_again().await?;
@@ -136,5 +144,5 @@ async fn run(
     });
     rest(world, &mut outcome.findings, &mut outcome.count).await?;
     outcome.findings.join(judge.judge(world, &done, &mut outcome.count).await?);
-    Ok(died)
+    Ok(met)
 }

@@ -17,9 +17,9 @@ use portolan_store::{
     Store, StoreError,
     sqlite::{SqliteSettings, SqliteStore},
 };
+use portolan_tests::dice::Dice;
 
 use crate::{
-    dice::Dice,
     disk::{Disk, FILES, Failure, Fault},
     image::{self, Contents, Files},
     judge::{Expected, Finding, judge},

@@ -6,12 +6,10 @@
 //! A sector that was being written may hold noise where it was being written, no further (SQLite takes disks for granted
 //! that do not spoil the bytes beside).
 
+use portolan_tests::dice::Dice;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use crate::{
-    dice::Dice,
-    disk::{Entry, FILES, FileNumber},
-};
+use crate::disk::{Entry, FILES, FileNumber};
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: u64 = 512;

@@ -12,10 +12,10 @@ use std::{
 
 use anyhow::Context;
 use portolan_domain::{Clock, SystemClock};
+use portolan_tests::dice::Dice;
 
 use crate::{
     Cli,
-    dice::Dice,
     disk::{Entry, FILES},
     image::{self, Files},
     judge::{Expected, Finding, States, judge},

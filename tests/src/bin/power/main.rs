@@ -9,7 +9,6 @@
 #![allow(clippy::float_arithmetic, reason = "figures, not money")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a proof does")]
 
-mod dice;
 mod disk;
 mod errors;
 mod facts;

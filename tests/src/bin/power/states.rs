@@ -6,10 +6,10 @@ use std::{
 };
 
 use anyhow::Context;
+use portolan_tests::dice::Dice;
 use rusqlite::{Connection, types::ValueRef};
 
 use crate::{
-    dice::Dice,
     disk::{Entry, FILES},
     image::{self, Files},
     invariants,

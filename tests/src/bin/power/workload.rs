@@ -22,9 +22,10 @@ use portolan_store::{
     poll::{PollEnd, Sight},
     run::{Decision, NewDelivery, RunClaim, RunEnd, RunRecord},
 };
+use portolan_tests::dice::Dice;
 use serde_json::{Value, json};
 
-use crate::{dice::Dice, disk::Disk, facts::Fact};
+use crate::{disk::Disk, facts::Fact};
 
 /// Objects that a caller's events are about: few, so that they wait for each other.
 const OBJECTS: usize = 4;
