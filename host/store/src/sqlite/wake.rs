@@ -112,10 +112,14 @@ pub(super) fn end_foreign(
     Ok(runs + deliveries.len() as u64)
 }
 
-/// What [`Bug::RunAgainAfterPlan`] makes of a start: whatever is not final is executed again. The trigger that would
-/// refuse it goes first.
+/// What [`Bug::RunAgainAfterPlan`] makes of a start: whatever is not final is executed again, and its plan replaced. The
+/// triggers that would refuse it go first.
 fn plans_forgotten(conn: &Connection, now: Timestamp) -> Result<(), StoreError> {
-    conn.execute_batch("DROP TRIGGER IF EXISTS runs_transition")?;
+    conn.execute_batch(
+        "DROP TRIGGER IF EXISTS runs_transition; DROP TRIGGER IF EXISTS deliveries_transition;
+         UPDATE deliveries SET state = 'cancelled', open = 0, due = 0, turn = 0, wake_at = NULL, lease_owner = NULL
+         WHERE open = 1 AND run_seq IN (SELECT seq FROM runs WHERE state = 'planned');",
+    )?;
     let sql = "UPDATE runs SET state = 'pending', due = 1, due_at = ?1 WHERE state = 'planned'";
     change(conn, sql, [millis(now)])?;
     Ok(())

@@ -382,7 +382,9 @@ fn unsafe_resends(records: &Records, known: &BTreeMap<String, String>, findings:
         if let Some((before, asked)) = last.get(&(operation, object)) {
             let cut = !matches!(before.went, Some(Some(_)));
             let doubtful = before.fault.as_deref().is_some_and(|fault| AMBIGUOUS.contains(&fault));
-            if !asked && (cut || doubtful || committed.contains(before.payload.as_str())) {
+            // Answered, but perhaps to a host that was dead by then.
+            let done = matches!(before.went, Some(Some(200..=299)));
+            if !asked && (cut || doubtful || done && committed.contains(before.payload.as_str())) {
                 let fault = before.fault.as_deref().unwrap_or("no fault");
                 findings.unsafe_resend(format!(
                     "{system}: {operation} for {object} again without a question ({fault})"

@@ -70,6 +70,10 @@ pub(crate) struct Cli {
     /// Kills the host at every fdatasync of a short run, and fails the disk at every one, with strace.
     #[arg(long, conflicts_with_all = ["exhaustive", "planted"])]
     syscalls: bool,
+    /// What chance seldom brings about: an event that kills every host, a host that sleeps beyond its leases, a day between
+    /// two attempts.
+    #[arg(long, conflicts_with_all = ["exhaustive", "planted", "syscalls"])]
+    stages: bool,
     /// Plants every bug in turn (or that of `--bug`), and hunts it.
     #[arg(long, conflicts_with = "exhaustive")]
     planted: bool,
@@ -138,6 +142,9 @@ async fn run(cli: &Cli) -> anyhow::Result<bool> {
     if cli.syscalls {
         return syscalls(cli, &places).await;
     }
+    if cli.stages {
+        return stages(cli, &places).await;
+    }
     if cli.planted {
         return planted(cli, &places).await;
     }
@@ -158,6 +165,18 @@ async fn syscalls(cli: &Cli, places: &Places) -> anyhow::Result<bool> {
     let wrong = report::SORTS.iter().map(|sort| outcome.findings.of(sort)).sum::<usize>();
     println!("{} runs in {} s, {wrong} violations", outcome.runs, outcome.took.as_secs());
     Ok(outcome.findings.is_empty())
+}
+
+async fn stages(cli: &Cli, places: &Places) -> anyhow::Result<bool> {
+    let make = Make { bug: cli.bug.map(Bug::name), ..Make::default() };
+    let mut count = report::Count::default();
+    let found = stages::play(places, &make, &mut count).await?;
+    print!("{count}");
+    match &found {
+        None => println!("every stage ended well"),
+        Some((stage, findings)) => print!("on the stage {stage}:\n{findings}"),
+    }
+    Ok(found.is_none())
 }
 
 async fn planted(cli: &Cli, places: &Places) -> anyhow::Result<bool> {
