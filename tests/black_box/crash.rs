@@ -30,6 +30,21 @@ fn dying_at_a_point_with_a_fault_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn what_chance_seldom_brings_about_ends_well_too() {
+    let (found_nothing, told) = proof(&["--stages"]);
+    assert!(found_nothing, "{told}");
+}
+
+#[test]
+fn a_restore_that_asks_nobody_is_found_out() {
+    let (found_nothing, told) = proof(&["--restores", "3", "--seed", "3"]);
+    assert!(found_nothing, "{told}");
+    let (found_nothing, told) =
+        proof(&["--restores", "6", "--seed", "3", "--bug", "restore-without-reconcile"]);
+    assert!(!found_nothing && told.contains("✗"), "{told}");
+}
+
+#[test]
 fn a_host_that_answers_before_it_stores_or_forgets_its_keys_is_found_out() {
     for bug in ["answer-before-commit", "fresh-key-per-attempt"] {
         let (found, told) = proof(&["--planted", "--bug", bug, "--cycles", "50", "--seed", "100"]);

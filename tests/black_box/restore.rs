@@ -72,7 +72,7 @@ async fn restores_lose_and_double_nothing(system: System) {
         back_up(portolan(), &world.host.operator, &backup).await.unwrap();
         send(&world, &events[round * third + 3..(round + 1) * third]).await;
         documents(&world, before + 4).await;
-        let said = restore(portolan(), &mut world.host, &data, &backup).await.unwrap();
+        let said = restore(portolan(), &mut world.host, (&data, &backup), &[]).await.unwrap();
         assert_eq!(said["incarnation"], json!(round + 2), "{said}");
         let state = reconciliations(&world.host.operator).await.unwrap();
         assert_eq!(state["incarnation"], json!(round + 2));

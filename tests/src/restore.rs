@@ -20,12 +20,17 @@ pub async fn back_up(program: &Path, operator: &Client, to: &Path) -> anyhow::Re
     Ok(())
 }
 
-/// Kills the host, throws its database away, puts the backup in its place and starts the host again. Answers what the
-/// command said.
+/// Kills the host, throws its database away, puts the backup (`from`) in its place (`data`) and starts the host again.
+/// Answers what the command said, which gets this environment besides its own.
 ///
 /// # Errors
 /// Whatever goes wrong.
-pub async fn restore(program: &Path, host: &mut Host, data: &Path, from: &Path) -> anyhow::Result<Value> {
+pub async fn restore(
+    program: &Path,
+    host: &mut Host,
+    (data, from): (&Path, &Path),
+    environment: &[(&str, &str)],
+) -> anyhow::Result<Value> {
     host.kill().await?;
     for suffix in ["", "-wal", "-shm"] {
         let file = data.join(format!("portolan.db{suffix}"));
@@ -34,6 +39,7 @@ pub async fn restore(program: &Path, host: &mut Host, data: &Path, from: &Path) 
         }
     }
     let mut command = tokio::process::Command::new(program);
+    command.envs(environment.iter().copied());
     let done = command.arg("restore").arg("--from").arg(from).arg("--data").arg(data).output().await?;
     ensure!(done.status.success(), "restore: {}", String::from_utf8_lossy(&done.stderr));
     host.start_again().await?;

@@ -7,7 +7,7 @@
 //! * [`deeds`]: what happens at Stripe, and the model of what every ERP must hold because of it.
 //! * [`records`]: the stand-ins' ledgers and journals of calls; [`judge`]: model against records.
 //! * [`random`]: cycles at random; [`points`]: every point of an event's life with every fault, one by one;
-//!   [`stages`]: what chance seldom brings about; [`mod@planted`]: hosts with bugs, which the judge must find; [`mod@syscalls`]:
+//!   [`stages`]: what chance seldom brings about; [`restores`]: a database that is put back from a backup; [`mod@planted`]: hosts with bugs, which the judge must find; [`mod@syscalls`]:
 //!   every `fdatasync` of a run.
 //! * [`report`]: what is printed.
 //!
@@ -26,6 +26,7 @@ mod random;
 mod receiver;
 mod records;
 mod report;
+mod restores;
 mod stages;
 mod syscalls;
 mod world;
@@ -74,6 +75,9 @@ pub(crate) struct Cli {
     /// two attempts.
     #[arg(long, conflicts_with_all = ["exhaustive", "planted", "syscalls"])]
     stages: bool,
+    /// So many restores of the host's database from backups that are taken under load.
+    #[arg(long, conflicts_with_all = ["exhaustive", "planted", "syscalls", "stages"])]
+    restores: Option<u64>,
     /// Plants every bug in turn (or that of `--bug`), and hunts it.
     #[arg(long, conflicts_with = "exhaustive")]
     planted: bool,
@@ -145,6 +149,9 @@ async fn run(cli: &Cli) -> anyhow::Result<bool> {
     if cli.stages {
         return stages(cli, &places).await;
     }
+    if let Some(restores) = cli.restores {
+        return restored(cli, &places, restores).await;
+    }
     if cli.planted {
         return planted(cli, &places).await;
     }
@@ -179,6 +186,16 @@ async fn stages(cli: &Cli, places: &Places) -> anyhow::Result<bool> {
     Ok(found.is_none())
 }
 
+async fn restored(cli: &Cli, places: &Places, restores: u64) -> anyhow::Result<bool> {
+    let make = Make { bug: cli.bug.map(Bug::name), ..Make::default() };
+    let mut count = report::Count::default();
+    let findings = restores::play(places, (cli.seed, restores), &make, &mut count).await?;
+    println!("{count}");
+    print!("{findings}");
+    println!("{restores} restores, seed {}", cli.seed);
+    Ok(findings.is_empty())
+}
+
 async fn planted(cli: &Cli, places: &Places) -> anyhow::Result<bool> {
     let (mut found, mut hunted, mut told) = (0, 0, Vec::new());
     for bug in Bug::ALL.iter().copied().filter(|bug| cli.bug.is_none_or(|wanted| wanted == *bug)) {
@@ -201,7 +218,10 @@ async fn planted(cli: &Cli, places: &Places) -> anyhow::Result<bool> {
         Output::Json => {
             println!("{}", json!({ "found": found, "hunted": hunted, "bugs": told, "seed": cli.seed }))
         }
-        Output::Text => println!("{found} of {hunted} planted bugs found, seed {}", cli.seed),
+        Output::Text => {
+            let all = Bug::ALL.len();
+            println!("{found} of {hunted} planted bugs found ({all} are known), seed {}", cli.seed);
+        }
     }
     Ok(found == hunted)
 }

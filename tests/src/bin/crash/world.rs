@@ -162,6 +162,11 @@ impl World {
         Ok(Self { host, stripe, erps, tenants, receiver, folder, _own: own })
     }
 
+    /// Where everything of this world lies.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The ledger's file of a stand-in.
     pub(crate) fn ledger(&self, system: System) -> PathBuf {
         self.folder.join(format!("{}.ledger", system.name()))
