@@ -194,6 +194,38 @@ async fn a_query_that_does_not_read_is_told_as_a_problem() {
 }
 
 #[tokio::test]
+async fn a_guard_holds_what_exceeds_it_until_a_person_approves() {
+    let world = World::of(System::SagePro).await;
+    let put = async |guard: &str, value: Value| {
+        let mut settings = erp(&world).await["settings"].clone();
+        settings[guard] = value;
+        let body = json!({ "settings": settings, "secrets": { "api_key": "sage-key" } });
+        let path = format!("{SANDBOX}{}", path_of_erp(&world, ""));
+        world.tenant.client.send(Method::PUT, &path, Some(&body)).await
+    };
+    let refused = put("amount_max", json!({ "USD": 10.5 })).await.expect_err("a number");
+    let refused = refused.downcast_ref::<Refused>().expect("an answer");
+    assert!(refused.body.to_string().contains("amount_max"), "{refused}");
+    let cent = json!({ "USD": "0.01", "EUR": "0.01", "GBP": "0.01", "JPY": "0", "KWD": "0.001" });
+    put("amount_max", cent).await.unwrap();
+
+    let told = world.story("guarded").await.remove(0);
+    let event = world.accept(&told).await;
+    let story = world.end_of(&event).await;
+    assert_eq!(story["standing"], "held", "{}", told_of(&story));
+    assert!(has_alert(&world, "guard").await);
+    assert!(world.erp.ledger("invoice").await.unwrap().is_empty());
+    let run = story["runs"][0]["id"].as_str().unwrap();
+    world.tenant.post(&format!("/holds/{run}/approve"), &json!({ "why": "it is right" })).await.unwrap();
+    until("the delivery", async || {
+        let story = world.tenant.get(&format!("/events/{event}")).await.ok()?;
+        (story["standing"] == "delivered").then_some(())
+    })
+    .await;
+    assert_eq!(world.erp.ledger("invoice").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_dead_letter_is_corrected_and_both_bodies_are_kept() {
     let world = World::of(System::SagePro).await;
     let told = world.story("corrected").await.remove(0);

@@ -50,6 +50,11 @@ pub(crate) async fn receive(
             };
             Err(Problem::new(status, problem.code(), problem.to_string()))
         }
+        Answer::Busy => {
+            let text =
+                "Too many events of this tenant arrive at once. Nothing was stored; try again in a moment.";
+            Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-events", text))
+        }
         Answer::Unavailable(error) => Err(Problem::unavailable(&*error)),
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: String,
     more: Map<String, Value>,
-    /// Of a 503: when it is worth another try.
+    /// Of a 503 or 429: when it is worth another try.
     retry_after_s: u16,
 }
 
@@ -90,7 +90,7 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&self.status) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after_s));
         }
         response

@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
-use portolan_domain::Secret;
+use portolan_domain::{Secret, guard};
 use serde_json::{Map, Value};
 
 use crate::{ConfigError, ConnectionConfig, Traffic, connection::Limits};
@@ -112,6 +112,8 @@ impl<'a> Settings<'a> {
         let settle = Duration::from_millis(self.integer("settle_ms", SETTLE_MS, 0..=3_600_000)?);
         let concurrency_max = self.integer("concurrency_max", 4, 1..=256)?;
         let concurrency_max = usize::try_from(concurrency_max).unwrap_or(1);
+        self.known.borrow_mut().extend(guard::SETTINGS);
+        guard::Guard::read(&self.config.settings).map_err(|bad| refuse(bad.setting, bad.remedy))?;
         Ok(Limits { timeout, settle, concurrency_max, traffic: self.traffic()? })
     }
 

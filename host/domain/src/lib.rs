@@ -11,6 +11,7 @@
 //! | [`tenant`] | [`Scope`]: which tenant, in which environment |
 //! | [`card`] | card numbers: found and masked before anything is stored |
 //! | [`contract`] | the contract with modules (`wit/mapping.wit`) as plain Rust types |
+//! | [`guard`] | what no plan may send without approval |
 //! | [`plan`] | what must hold before a plan is stored |
 //! | [`mod@pointer`] | JSON Pointers: reading, and copying values from responses into bodies |
 //! | [`money`] | exact decimals, ledger balance |
@@ -23,6 +24,7 @@
 pub mod card;
 pub mod class;
 pub mod contract;
+pub mod guard;
 pub mod id;
 pub mod money;
 pub mod plan;

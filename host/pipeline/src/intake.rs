@@ -31,6 +31,7 @@ use crate::{
     Shared,
     routes::{LiveMode, Route, RouteError},
     senders::{EventHead, Proof, Sender, signature::SignatureProblem, told, verify_in_vain},
+    turns::Turns,
 };
 
 /// An alert of one kind about a source is stored at most this often; the metric counts each.
@@ -44,6 +45,8 @@ pub enum Answer {
     /// Not signed by anyone who knows the source's secret, or too long ago; or there is no such source. This is what the
     /// sender may be told of it.
     Refused(SignatureProblem),
+    /// Too many requests of the tenant are there already: the sender must try again.
+    Busy,
     /// It could not be made durable: the sender must try again.
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -61,6 +64,7 @@ pub struct Taken {
 #[derive(Debug)]
 pub struct Intake {
     shared: Shared,
+    turns: Turns,
     alerted: Mutex<HashMap<(SourceId, &'static str), Duration>>,
 }
 
@@ -68,7 +72,9 @@ impl Intake {
     /// With what the pipeline shares.
     #[must_use]
     pub fn new(shared: Shared) -> Self {
-        Self { shared, alerted: Mutex::default() }
+        let settings = &shared.settings;
+        let turns = Turns::new(settings.events_per_tenant_max, settings.hooks_per_tenant_max);
+        Self { shared, turns, alerted: Mutex::default() }
     }
 
     /// Takes one request in. When this returns `Accepted`, its events survive power loss.
@@ -91,6 +97,11 @@ impl Intake {
             return Answer::Refused(told(headers, problem));
         }
         pass(Point::SignatureChecked);
+        // Not before: a stranger could use up somebody's turns.
+        let Some(admitted) = self.turns.admit(&route.source.scope.tenant) else {
+            metrics::counter!("portolan_events_refused_total", "code" => "too-many-events").increment(1);
+            return Answer::Busy;
+        };
         let media_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let (body, masked) = without_cards(route.sender, body);
         let mut events = self.read(&route, media_type, &body);
@@ -100,8 +111,11 @@ impl Intake {
         if masked > 0 {
             self.alert_cards(&route, masked).await;
         }
-        let stored = join_all(events.into_iter().map(|(event, runs)| self.store(&route, event, runs))).await;
-        match stored.into_iter().collect::<Result<Vec<_>, _>>() {
+        let stored = join_all(events.into_iter().map(async |(event, runs)| {
+            let _turn = admitted.turn().await;
+            self.store(&route, event, runs).await
+        }));
+        match stored.await.into_iter().collect::<Result<Vec<_>, _>>() {
             Ok(taken) => Answer::Accepted(taken),
             Err(error) => Answer::Unavailable(Box::new(error)),
         }

@@ -43,6 +43,7 @@ pub mod rotation;
 pub mod routes;
 pub mod senders;
 pub mod storage;
+mod turns;
 pub mod vault;
 pub mod witness;
 mod work;
@@ -61,6 +62,10 @@ pub use witness::Witness;
 /// Numbers that bound the pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipelineSettings {
+    /// Events of one tenant that are stored at once; its others wait.
+    pub events_per_tenant_max: usize,
+    /// Requests of one tenant whose events are stored or wait for that; others are asked to come again.
+    pub hooks_per_tenant_max: usize,
     /// Runs under way at once.
     pub runs_max: usize,
     /// Runs of one tenant under way at once.
@@ -104,6 +109,8 @@ pub struct PipelineSettings {
 impl Default for PipelineSettings {
     fn default() -> Self {
         Self {
+            events_per_tenant_max: 4,
+            hooks_per_tenant_max: 512,
             runs_max: 64,
             runs_per_tenant_max: 16,
             deliveries_max: 256,

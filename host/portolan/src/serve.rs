@@ -213,6 +213,8 @@ fn pipeline_settings(settings: &Settings) -> anyhow::Result<PipelineSettings> {
     let header = (!header.is_empty()).then(|| header.parse()).transpose();
     Ok(PipelineSettings {
         runs_max: pipeline.runs_max,
+        events_per_tenant_max: pipeline.events_per_tenant_max,
+        hooks_per_tenant_max: pipeline.hooks_per_tenant_max,
         runs_per_tenant_max: pipeline.runs_per_tenant_max,
         deliveries_max: pipeline.deliveries_max,
         deliveries_per_tenant_max: pipeline.deliveries_per_tenant_max,

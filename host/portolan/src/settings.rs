@@ -84,6 +84,10 @@ pub(crate) struct Outbound {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Pipeline {
+    /// Events of one tenant that are stored at once; its others wait.
+    pub(crate) events_per_tenant_max: usize,
+    /// Requests of one tenant that may wait for that; others are answered 429.
+    pub(crate) hooks_per_tenant_max: usize,
     /// Runs under way at once.
     pub(crate) runs_max: usize,
     /// Runs of one tenant under way at once.
@@ -214,6 +218,8 @@ impl Default for Pipeline {
         let pipeline = portolan_pipeline::PipelineSettings::default();
         Self {
             runs_max: pipeline.runs_max,
+            events_per_tenant_max: pipeline.events_per_tenant_max,
+            hooks_per_tenant_max: pipeline.hooks_per_tenant_max,
             runs_per_tenant_max: pipeline.runs_per_tenant_max,
             deliveries_max: pipeline.deliveries_max,
             deliveries_per_tenant_max: pipeline.deliveries_per_tenant_max,

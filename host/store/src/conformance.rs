@@ -106,6 +106,7 @@ macro_rules! store_conformance {
                 s14_a_fact_belongs_to_its_connection,
             ];
             desk: [
+                s17_a_guard_holds_what_exceeds_it,
                 s15_a_paused_connections_deliveries_are_not_claimed,
                 s5_a_late_response_is_evidence_that_the_next_attempt_adopts,
                 a_postponed_attempt_does_not_count,

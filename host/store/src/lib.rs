@@ -27,6 +27,7 @@
 //! | S14 | Of deliveries through one connection that name the same economic fact (`once`), one at a time is leased. When one is delivered, every later claim of another brings its response; when one is in doubt, so is the next. |
 //! | S15 | A paused connection's deliveries are not claimed, from the moment that the pause was stored until it is lifted. |
 //! | S16 | Where an environment asks for four eyes, a decision that may double or forge a document takes effect only when two different keys said the same; both are kept. |
+//! | S17 | A plan that exceeds the guard of a connection (an amount, documents within an hour) is held, not carried out, whoever plans at the same time; what was let through is counted. |
 
 pub mod alert;
 pub mod audit;

@@ -1,18 +1,23 @@
 //! The desk: what people steer and put right.
 
-use portolan_domain::{contract::Severity, state::DeliveryState, verdict::CallFailure};
+use portolan_domain::{
+    RunId,
+    contract::{LedgerLine, Severity, Side},
+    state::{DeliveryState, RunState},
+    verdict::CallFailure,
+};
 use serde_json::{Value, json};
 
 use super::{
     Place,
-    world::{LEASE_MS, START, World, at, dead, decision, delivered, held, request},
+    world::{LEASE_MS, START, World, at, dead, decision, delivered, held, plan, record, request},
 };
 use crate::{
     ClaimRequest, Finish, Page, StoreError,
     connection::PAUSED_BY_HOST,
     delivery::{DeliveryClaim, DeliveryEnd, DeliveryFilter, Postponement, Sent},
     desk::EnvironmentSettings,
-    run::{Decided, Decision},
+    run::{Decided, Decision, NewDelivery},
 };
 
 fn by(name: &str, seconds: u64) -> Decision {
@@ -31,6 +36,59 @@ fn in_doubt() -> DeliveryEnd {
 async fn claimed(world: &World, object: &str) -> DeliveryClaim {
     world.planned(object, vec![world.a_delivery("order", &[])]).await;
     world.claim_delivery(START).await
+}
+
+pub async fn s17_a_guard_holds_what_exceeds_it(place: &dyn Place) {
+    let world = World::new(place.open().await).await;
+    let (store, scope) = (&world.store, &world.scope);
+    let guard = json!({ "documents_per_hour_max": 5, "amount_max": { "USD": "100.00" } });
+    store.connection_update(scope, &world.connection, guard, vec![]).await.unwrap();
+    let posting = |amount: &str| {
+        let line = |side| LedgerLine {
+            account: "1".to_owned(),
+            side,
+            amount: amount.parse().unwrap(),
+            currency: "USD".to_owned(),
+        };
+        let ledger = vec![line(Side::Debit), line(Side::Credit)];
+        NewDelivery { ledger, ..world.a_delivery("posting", &[]) }
+    };
+    let state = async |run: &RunId| store.run_get(scope, run).await.unwrap().state;
+    let too_large = world.planned("ch_0", vec![posting("100.01")]).await;
+    assert_eq!(state(&too_large).await, RunState::Held);
+    let run = store.run_get(scope, &too_large).await.unwrap();
+    assert!(run.reason["message"].as_str().unwrap().contains("100.01 USD"), "{}", run.reason);
+
+    // Many at once: not one is let through too many, and what was held did not count.
+    let mut runs = Vec::new();
+    for number in 1..=8 {
+        runs.push(world.accept(&format!("ch_{number}")).await.1);
+    }
+    let finishes = world.claim_runs(START).await.into_iter().map(|claim| {
+        let end = plan(claim.event.object_id.as_deref().unwrap(), vec![posting("100.00")]);
+        let store = store.clone();
+        tokio::spawn(async move { store.run_finish(&claim.id, &claim.lease, record(), end, START).await })
+    });
+    for finish in finishes.collect::<Vec<_>>() {
+        assert_eq!(finish.await.unwrap().unwrap(), Finish::Done);
+    }
+    let mut held = 0;
+    for run in &runs {
+        held += usize::from(state(run).await == RunState::Held);
+    }
+    assert_eq!((held, world.claim_deliveries(START).await.len()), (3, 5));
+    let alerts = store.alert_list(scope, true, Page { before: None, rows_max: 10 }).await.unwrap();
+    let told: Vec<_> = alerts.iter().map(|alert| (alert.code.as_str(), alert.count)).collect();
+    assert_eq!(told, [("guard", 4)], "one alert, counted");
+
+    // A person may let it through; after an hour there is room again.
+    assert_eq!(store.run_approve(scope, &too_large, by("anna", 1)).await.unwrap(), Decided::Done);
+    assert_eq!(world.claim_delivery(at(2)).await.key, "posting");
+    let (_, run) = world.accept("ch_9").await;
+    let later = at(66 * 60);
+    let claim = world.claim_runs(later).await.into_iter().find(|claim| claim.id == run).unwrap();
+    world.finish_run(&claim, plan("ch_9", vec![posting("1")]), later).await;
+    assert_eq!(state(&run).await, RunState::Planned);
 }
 
 pub async fn s15_a_paused_connections_deliveries_are_not_claimed(place: &dyn Place) {

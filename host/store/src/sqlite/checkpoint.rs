@@ -1,12 +1,13 @@
 //! Keeps the write-ahead log short without making writers wait.
 //!
 //! SQLite would copy the log into the database at the end of some unlucky commit. Here a thread of its own does
-//! it, with a connection of its own, while commits go on (`PASSIVE`), whenever a quarter of what the log may hold is not
+//! it, with a connection of its own, while commits go on (`PASSIVE`), whenever a sixteenth of what the log may hold is not
 //! copied yet. Under steady load such a copy never catches up with the end of the log, so the log could not begin anew;
-//! when it has reached its bound, the writer does the little that is left between two commits (`RESTART`).
+//! when it has reached its bound, and little is left, the writer does that between two commits (`RESTART`). When much is
+//! left, because everybody waits while the writer copies, the thread is given until the log is a quarter longer.
 //!
 //! How long the log is, is asked after every commit, because nothing else says it: a write is a page or a thousand. So the
-//! log is never longer than its bound and one commit, as long as readers let go of it: `RESTART` waits for those that still
+//! log is never longer than its bound, a quarter and one commit, as long as readers let go of it: `RESTART` waits for those that still
 //! read from it, at most [`super::BUSY_TIMEOUT`]. A reader that takes longer lets it grow by a sixteenth before the
 //! writer waits again. A log that has grown beyond its bound is cut back to it when it begins anew.
 //!
@@ -74,7 +75,9 @@ impl Checkpoints {
         if log.pages < self.pages_max {
             self.restart_at = self.pages_max;
         }
-        if log.pages >= self.restart_at {
+        let lag = log.pages - log.copied;
+        let is_little = lag <= self.pages_max / 16;
+        if log.pages >= self.restart_at && (is_little || log.pages >= self.restart_at + self.pages_max / 4) {
             let mut failed = match self.failed.try_lock() {
                 Ok(failed) => failed,
                 Err(TryLockError::Poisoned(failed)) => failed.into_inner(),
@@ -86,7 +89,7 @@ impl Checkpoints {
             self.restart_at = if begun_anew { self.pages_max } else { log.pages + self.pages_max / 16 };
             return !failed.0;
         }
-        if log.pages - log.copied >= self.pages_max / 4
+        if lag >= self.pages_max / 16
             && let Some(nudge) = &self.nudge
             && nudge.try_send(()).is_err()
         {

@@ -129,8 +129,9 @@ impl Deliveries for SqliteStore {
         now: Timestamp,
     ) -> Result<Finish, StoreError> {
         let (id, lease) = (id.clone(), lease.clone());
+        let texts = finish::Texts::of(sent.as_ref(), &end)?;
         self.audited_after(move |tx| {
-            let done = finish::finish(tx.conn, (&id, &lease), sent.as_ref(), &end, now)?;
+            let done = finish::finish(tx.conn, (&id, &lease), (sent.as_ref(), &end), &texts, now)?;
             let paused = if done == Finish::Done { finish::paused(tx.conn, &id, &end, now)? } else { None };
             Ok((done, paused.into_iter().collect()))
         })

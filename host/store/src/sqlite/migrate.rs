@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0007_restore.sql"),
     include_str!("../../migrations/0008_failures.sql"),
     include_str!("../../migrations/0009_cards.sql"),
+    include_str!("../../migrations/0010_guard.sql"),
 ];
 
 /// Makes what is missing.

@@ -21,6 +21,7 @@ use crate::{
 mod claim;
 mod decide;
 mod finish;
+mod guard;
 pub(super) mod guilt;
 mod order;
 
@@ -113,8 +114,10 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<Finish, StoreError> {
         let (run, planned) = (id.clone(), end.clone());
-        let finished =
-            self.write(move |tx| finish::finish(tx.conn, (&id, &lease), &record, &end, now)).await?;
+        let texts = finish::Texts::of(&record, &end)?;
+        let finished = self
+            .write(move |tx| finish::finish(tx.conn, (&id, &lease), (&record, &end), &texts, now))
+            .await?;
         tokio::time::sleep(std::time::Duration::from_millis(25)).await;
         if finished == Finish::Done {
             self.write(move |tx| finish::outbox(tx.conn, &run, &planned, now)).await?;
@@ -152,8 +155,9 @@ impl Runs for SqliteStore {
         if portolan_proof::has(portolan_proof::Bug::OutboxOutsideTransaction) {
             return self.finish_in_two(id, lease, record, end, now).await;
         }
+        let texts = finish::Texts::of(&record, &end)?;
         self.audited_after(move |tx| {
-            let done = finish::finish(tx.conn, (&id, &lease), &record, &end, now)?;
+            let done = finish::finish(tx.conn, (&id, &lease), (&record, &end), &texts, now)?;
             let told = if done == Finish::Done { quarantined(tx.conn, &id, &end)? } else { None };
             Ok((done, told.into_iter().collect()))
         })

@@ -179,7 +179,7 @@ pub(super) fn adopt(
     let references: Vec<Reference> =
         captures.into_iter().filter_map(|capture| captured(capture, response)).collect();
     let reason = decision::reason("adopted", made);
-    delivered(conn, &delivery, response, &references, (&reason, made.at))?;
+    delivered(conn, &delivery, json(response).as_deref(), &references, (&reason, made.at))?;
     Ok(Decided::Done)
 }
 

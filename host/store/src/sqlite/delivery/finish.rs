@@ -100,11 +100,37 @@ pub(super) fn place(c: &mut Columns<'_, '_>) -> Result<Place, StoreError> {
     })
 }
 
+/// What the end of an attempt stores as JSON. Made before it is the writer's turn: see [`plan::Contents`].
+#[derive(Debug)]
+pub(super) struct Texts {
+    sent: Option<String>,
+    /// The failure.
+    detail: Option<String>,
+    response: Option<String>,
+}
+
+impl Texts {
+    pub(super) fn of(sent: Option<&Sent>, end: &DeliveryEnd) -> Result<Self, StoreError> {
+        let (_, failure) = verdict(end);
+        Ok(Self {
+            sent: sent.map(|sent| json_of(&sent.body)).transpose()?,
+            detail: failure.map(json_of).transpose()?,
+            response: match end {
+                DeliveryEnd::Delivered { response, .. } => json(response),
+                DeliveryEnd::Retry { .. }
+                | DeliveryEnd::Postponed { .. }
+                | DeliveryEnd::InDoubt { .. }
+                | DeliveryEnd::Dead { .. } => None,
+            },
+        })
+    }
+}
+
 pub(super) fn finish(
     conn: &Connection,
     (id, lease): (&DeliveryId, &Lease),
-    sent: Option<&Sent>,
-    end: &DeliveryEnd,
+    (sent, end): (Option<&Sent>, &DeliveryEnd),
+    texts: &Texts,
     now: Timestamp,
 ) -> Result<Finish, StoreError> {
     let guard = params![id.as_str(), lease.owner, integer(lease.epoch)];
@@ -113,16 +139,16 @@ pub(super) fn finish(
         late(conn, (id, lease), end)?;
         return Ok(Finish::LeaseLost);
     };
-    if let Some(sent) = sent {
-        change(conn, SENT, params![delivery.seq, json_of(&sent.body)?])?;
+    if let Some(body) = &texts.sent {
+        change(conn, SENT, params![delivery.seq, body])?;
     }
-    let (verdict, failure) = verdict(end);
-    let detail = failure.map(json_of).transpose()?;
+    let (verdict, _) = verdict(end);
+    let detail = &texts.detail;
     let sha256 = sent.map(|sent| &sent.sha256);
     change(conn, ATTEMPT_END, params![delivery.seq, millis(now), verdict, detail, sha256])?;
     match end {
-        DeliveryEnd::Delivered { response, references, .. } => {
-            delivered(conn, &delivery, response, references, (&Value::Null, now))?;
+        DeliveryEnd::Delivered { references, .. } => {
+            delivered(conn, &delivery, texts.response.as_deref(), references, (&Value::Null, now))?;
         }
         DeliveryEnd::Retry { due_at, failure, alerts } => {
             alert::raise(conn, &delivery.scope, alerts)?;
@@ -188,12 +214,12 @@ fn postponed(
 pub(super) fn delivered(
     conn: &Connection,
     delivery: &Place,
-    response: &Value,
+    response: Option<&str>,
     references: &[Reference],
     (reason, now): (&Value, Timestamp),
 ) -> Result<(), StoreError> {
     change(conn, DELIVERED, params![delivery.seq, json(reason), millis(now)])?;
-    change(conn, RESPONDED, params![delivery.seq, json(response)])?;
+    change(conn, RESPONDED, params![delivery.seq, response])?;
     reference::remember(conn, &delivery.scope, delivery.event_seq, references)?;
     for later in all(conn, LATER, [delivery.seq], |c| c.get::<i64>())? {
         change(conn, FREE_LATER, [later])?;

@@ -31,6 +31,31 @@ const INSERT_CONTENTS: &str = "
 
 const INSERT_AFTER: &str = "INSERT INTO delivery_after (first_seq, delivery_seq) VALUES (?1, ?2)";
 
+/// What a planned delivery stores as JSON, in the order of [`INSERT_CONTENTS`]. Made before it is the writer's turn: to
+/// write JSON and to look for card numbers in it costs more than to store it.
+#[derive(Debug)]
+pub(in crate::sqlite) struct Contents {
+    after: Option<String>,
+    bindings: Option<String>,
+    existence: Option<String>,
+    captures: Option<String>,
+    ledger: Option<String>,
+    body: Option<String>,
+}
+
+impl Contents {
+    pub(in crate::sqlite) fn of(new: &NewDelivery) -> Result<Self, StoreError> {
+        Ok(Self {
+            after: json_list(&new.after)?,
+            bindings: json_list(&new.bindings)?,
+            existence: new.unless.as_ref().map(json_of).transpose()?,
+            captures: json_list(&new.captures)?,
+            ledger: json_list(&new.ledger)?,
+            body: json(&new.body),
+        })
+    }
+}
+
 /// What the deliveries of one plan share.
 struct Shared<'a> {
     run: &'a Place,
@@ -46,7 +71,7 @@ struct Shared<'a> {
 pub(in crate::sqlite) fn insert(
     conn: &Connection,
     run: &Place,
-    deliveries: &[NewDelivery],
+    (deliveries, contents): (&[NewDelivery], &[Contents]),
     (ordering_key, held): (&str, bool),
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -58,8 +83,8 @@ pub(in crate::sqlite) fn insert(
     let shared = Shared { run, ordering_key, held, turn, lost, now };
     let mut seqs = BTreeMap::new();
     let first_position = if has(Bug::RunAgainAfterPlan) { positions_taken(conn, run.seq)? } else { 0 };
-    for (position, delivery) in (first_position..).zip(deliveries) {
-        let seq = insert_one(conn, &shared, position, delivery)?;
+    for (position, (delivery, contents)) in (first_position..).zip(deliveries.iter().zip(contents)) {
+        let seq = insert_one(conn, &shared, position, (delivery, contents))?;
         if seqs.insert(delivery.key.as_str(), seq).is_some() {
             return Err(StoreError::Conflict("two deliveries of the plan have one key"));
         }
@@ -89,7 +114,7 @@ fn insert_one(
     conn: &Connection,
     shared: &Shared<'_>,
     position: i64,
-    new: &NewDelivery,
+    (new, contents): (&NewDelivery, &Contents),
 ) -> Result<i64, StoreError> {
     let run = shared.run;
     let free = shared.turn && new.after.is_empty() && !shared.held;
@@ -124,12 +149,12 @@ fn insert_one(
     let seq = conn.last_insert_rowid();
     let contents = params![
         seq,
-        json_list(&new.after)?,
-        json_list(&new.bindings)?,
-        new.unless.as_ref().map(json_of).transpose()?,
-        json_list(&new.captures)?,
-        json_list(&new.ledger)?,
-        json(&new.body),
+        contents.after,
+        contents.bindings,
+        contents.existence,
+        contents.captures,
+        contents.ledger,
+        contents.body,
         new.once
     ];
     change(conn, INSERT_CONTENTS, contents)?;

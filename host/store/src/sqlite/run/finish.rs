@@ -5,12 +5,14 @@ use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
-use super::order;
+use super::{guard, order};
 use crate::{
     Finish, Lease, StoreError,
     run::{RunEnd, RunRecord},
     sqlite::{
-        alert, delivery, reference,
+        alert,
+        delivery::{self, plan::Contents},
+        reference,
         row::{Columns, change, first, integer, json, json_list, millis},
     },
 };
@@ -62,23 +64,61 @@ pub(super) fn place(c: &mut Columns<'_, '_>) -> Result<Place, StoreError> {
     })
 }
 
+/// What the end of a run stores as JSON. Made before it is the writer's turn: see [`Contents`].
+#[derive(Debug)]
+pub(super) struct Texts {
+    outcome: Option<String>,
+    facts: Option<String>,
+    log: Option<String>,
+    cost: Option<String>,
+    /// Of a plan; kept with it while it is held.
+    references: Option<String>,
+    /// Of its deliveries.
+    contents: Vec<Contents>,
+}
+
+impl Texts {
+    pub(super) fn of(record: &RunRecord, end: &RunEnd) -> Result<Self, StoreError> {
+        let (references, contents) = match end {
+            RunEnd::Planned { references, deliveries, .. } => {
+                let contents = deliveries.iter().map(Contents::of).collect::<Result<_, _>>()?;
+                (json_list(references)?, contents)
+            }
+            RunEnd::Deferred { .. }
+            | RunEnd::Retried { .. }
+            | RunEnd::Skipped { .. }
+            | RunEnd::Dead { .. } => (None, Vec::new()),
+        };
+        Ok(Self {
+            outcome: json(&record.outcome),
+            facts: json(&record.facts),
+            log: json(&record.log),
+            cost: json(&record.cost),
+            references,
+            contents,
+        })
+    }
+}
+
 pub(super) fn finish(
     conn: &Connection,
     (id, lease): (&RunId, &Lease),
-    record: &RunRecord,
-    end: &RunEnd,
+    (record, end): (&RunRecord, &RunEnd),
+    texts: &Texts,
     now: Timestamp,
 ) -> Result<Finish, StoreError> {
     let guard = params![id.as_str(), lease.owner, integer(lease.epoch)];
     let Some(run) = first(conn, LEASED, guard, place)? else {
         return Ok(Finish::LeaseLost);
     };
-    keep(conn, &run, record, end)?;
+    let stopped = guard::stop(conn, end, now)?;
+    let end = stopped.as_ref().unwrap_or(end);
+    keep(conn, &run, (record, end), texts)?;
     if has(Bug::AttemptsCountedAfter) {
         change(conn, "UPDATE runs SET attempts = attempts + 1 WHERE seq = ?1", [run.seq])?;
     }
     match end {
-        RunEnd::Planned { .. } => plan(conn, &run, end, now)?,
+        RunEnd::Planned { .. } => plan(conn, &run, end, texts, now)?,
         RunEnd::Deferred { due_at, reason } => {
             postpone(conn, &run, true, (*due_at, reason), now)?;
             order::unblocked(conn, &run.mapping, &run.ordering_key)?;
@@ -94,35 +134,40 @@ pub(super) fn finish(
 }
 
 /// Stores what is kept whatever the end.
-fn keep(conn: &Connection, run: &Place, record: &RunRecord, end: &RunEnd) -> Result<(), StoreError> {
-    let held_references = match end {
-        RunEnd::Planned { held: Some(_), references, .. } => json_list(references)?,
-        RunEnd::Planned { .. }
-        | RunEnd::Deferred { .. }
-        | RunEnd::Retried { .. }
-        | RunEnd::Skipped { .. }
-        | RunEnd::Dead { .. } => None,
-    };
+fn keep(
+    conn: &Connection,
+    run: &Place,
+    (record, end): (&RunRecord, &RunEnd),
+    texts: &Texts,
+) -> Result<(), StoreError> {
+    let is_held = matches!(end, RunEnd::Planned { held: Some(_), .. });
     let params = params![
         run.seq,
         record.module.as_ref().map(|digest| digest.as_str()),
-        json(&record.outcome),
-        json(&record.facts),
-        json(&record.log),
-        json(&record.cost),
-        held_references
+        texts.outcome,
+        texts.facts,
+        texts.log,
+        texts.cost,
+        texts.references.as_ref().filter(|_| is_held)
     ];
     change(conn, RECORD, params)?;
     Ok(())
 }
 
-fn plan(conn: &Connection, run: &Place, end: &RunEnd, now: Timestamp) -> Result<(), StoreError> {
+fn plan(
+    conn: &Connection,
+    run: &Place,
+    end: &RunEnd,
+    texts: &Texts,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let RunEnd::Planned { deliveries, ordering_key, references, alerts, held } = end else {
         return Ok(());
     };
     alert::raise(conn, &run.scope, alerts)?;
     if !has(Bug::OutboxOutsideTransaction) {
-        delivery::plan::insert(conn, run, deliveries, (ordering_key, held.is_some()), now)?;
+        let order = (ordering_key.as_str(), held.is_some());
+        delivery::plan::insert(conn, run, (deliveries, &texts.contents), order, now)?;
     }
     if let Some(why) = held {
         let reason = json!({ "code": "held", "message": why });
@@ -139,7 +184,9 @@ pub(super) fn outbox(conn: &Connection, id: &RunId, end: &RunEnd, now: Timestamp
     let RunEnd::Planned { deliveries, ordering_key, held, .. } = end else { return Ok(()) };
     let sql = "SELECT seq, event_seq, tenant, environment, mapping, ordering_key FROM runs WHERE id = ?1 AND open = 1";
     let Some(run) = first(conn, sql, [id.as_str()], place)? else { return Ok(()) };
-    delivery::plan::insert(conn, &run, deliveries, (ordering_key, held.is_some()), now)
+    let contents = deliveries.iter().map(Contents::of).collect::<Result<Vec<_>, _>>()?;
+    let order = (ordering_key.as_str(), held.is_some());
+    delivery::plan::insert(conn, &run, (deliveries, &contents), order, now)
 }
 
 /// The run is leased no longer and nothing is due for it. Later ones go on unless it still blocks.
