@@ -120,3 +120,33 @@ async fn both_secrets_are_accepted_while_one_is_rolled() {
     let (status, _) = post(&world, &world.tenant.hook, story[2].event.as_bytes(), &headers).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
 }
+
+#[tokio::test]
+async fn a_flood_is_told_to_come_again_and_loses_nothing_of_what_comes() {
+    let settings =
+        [("PORTOLAN_PIPELINE__EVENTS_PER_TENANT_MAX", "1"), ("PORTOLAN_PIPELINE__HOOKS_PER_TENANT_MAX", "2")];
+    let world = World::with(System::SagePro, None, &settings).await;
+    let body = |number: usize| {
+        json!({ "id": format!("evt_flood{number}"), "object": "event", "type": "flood.came", "livemode": false,
+                "data": { "object": { "id": format!("obj_{number}") } } })
+        .to_string()
+    };
+    let mut senders = tokio::task::JoinSet::new();
+    for number in 0..80 {
+        let (tenant, body) = (world.tenant.clone(), body(number));
+        senders.spawn(async move { (number, tenant.webhook(body.as_bytes()).await.unwrap()) });
+    }
+    let mut turned_away = Vec::new();
+    while let Some(sent) = senders.join_next().await {
+        let (number, (status, answer)) = sent.unwrap();
+        if status != 200 {
+            assert_eq!((status.as_u16(), &answer["code"]), (429, &json!("too-many-events")), "{answer}");
+            turned_away.push(number);
+        }
+    }
+    assert!(!turned_away.is_empty(), "80 at once, and two may wait");
+    for number in turned_away {
+        let (status, answer) = world.tenant.webhook(body(number).as_bytes()).await.unwrap();
+        assert_eq!((status.as_u16(), &answer["repeat"]), (200, &json!(false)), "it was not stored before");
+    }
+}

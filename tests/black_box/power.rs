@@ -32,7 +32,7 @@ fn a_database_that_does_not_wait_for_the_disk_is_found_out() {
 
 #[test]
 fn every_error_of_the_disk_is_survived() {
-    power(&["--only", "errors", "--brief", "--error-steps", "1"]);
+    power(&["--only", "errors", "--brief", "--error-steps", "4"]);
 }
 
 #[test]

@@ -184,8 +184,9 @@ impl Mapper {
                 Err(NoFacts::Nonsense(text)) => return Ok(self.dead(claim, "guest-nonsense", text)),
                 Err(NoFacts::Later(failure)) => return Ok(self.later(claim, &failure)),
                 Err(NoFacts::Refused(connection)) => {
-                    let text = refused::title(&connection);
-                    return Ok(self.wait(claim, refused::CODE, &text, None));
+                    let due_at = self.shared.steady().plus(self.pause(claim));
+                    let reason = reason(refused::CODE, &refused::title(&connection));
+                    return Ok(RunEnd::Postponed { due_at, reason });
                 }
             }
         }
@@ -203,9 +204,7 @@ impl Mapper {
         let (plan, held) = match outcome {
             Outcome::Deliver(plan) => (plan, None),
             Outcome::Hold(held) => (held.plan, Some(held.reason)),
-            Outcome::Defer(Deferral { reason, not_before }) => {
-                return self.wait(claim, "deferred", &reason, not_before);
-            }
+            Outcome::Defer(deferral) => return self.defer(claim, deferral),
             Outcome::Skip(text) => return RunEnd::Skipped { reason: reason("skipped", &text) },
             Outcome::Reject(violations) => {
                 let text = violations.first().map_or("no violation named", |first| &first.message);
@@ -225,21 +224,24 @@ impl Mapper {
         end.unwrap_or_else(|problem| self.dead(claim, "plan-refused", problem.to_string()))
     }
 
-    /// Executed again later, which is no failure.
-    fn wait(&self, claim: &RunClaim, code: &str, why: &str, not_before: Option<Timestamp>) -> RunEnd {
+    /// Until a run is executed again that did not fail.
+    fn pause(&self, claim: &RunClaim) -> Duration {
+        let policy =
+            portolan_domain::retry::RetryPolicy { attempts_max: u32::MAX, ..self.shared.settings.run_retry };
+        policy.delay(claim.attempt, rand::random()).unwrap_or_default()
+    }
+
+    fn defer(&self, claim: &RunClaim, deferral: Deferral) -> RunEnd {
         let now = self.shared.steady();
         let age = now.since(claim.event.received_at);
         if age > Duration::from_millis(self.shared.settings.deferral_ms_max) {
-            return self.dead(claim, "deferred-too-long", format!("still waiting: {why}"));
+            return self.dead(claim, "deferred-too-long", format!("still waiting: {}", deferral.reason));
         }
-        let policy =
-            portolan_domain::retry::RetryPolicy { attempts_max: u32::MAX, ..self.shared.settings.run_retry };
-        let pause = policy.delay(claim.attempt, rand::random()).unwrap_or_default();
         // A module may name the end of time; whoever waits for the event must hear of it before.
         let latest =
             claim.event.received_at.plus(Duration::from_millis(self.shared.settings.deferral_ms_max + 1));
-        let due_at = now.plus(pause).max(not_before.unwrap_or(now)).min(latest.max(now));
-        RunEnd::Deferred { due_at, reason: reason(code, why) }
+        let due_at = now.plus(self.pause(claim)).max(deferral.not_before.unwrap_or(now)).min(latest.max(now));
+        RunEnd::Deferred { due_at, reason: reason("deferred", &deferral.reason) }
     }
 
     fn later(&self, claim: &RunClaim, failure: &CallFailure) -> RunEnd {
@@ -282,6 +284,7 @@ impl Mapper {
             RunEnd::Planned { held: Some(_), .. } => ("held", &Value::Null),
             RunEnd::Deferred { reason, .. } => ("deferred", reason),
             RunEnd::Retried { reason, .. } => ("retried", reason),
+            RunEnd::Postponed { reason, .. } => ("postponed", reason),
             RunEnd::Skipped { reason } => ("skipped", reason),
             RunEnd::Dead { reason, .. } => ("dead", reason),
         };

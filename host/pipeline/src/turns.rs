@@ -83,13 +83,14 @@ mod tests {
         assert_eq!(admitted.len(), 3);
         assert!(turns.admit(&flood).is_none(), "one too many");
         let first = admitted[0].turn().await.unwrap();
-        let _second = admitted[1].turn().await.unwrap();
+        let second = admitted[1].turn().await.unwrap();
         let third = tokio::time::timeout(Duration::from_secs(9), admitted[2].turn());
         assert!(third.await.is_err(), "its own are in the way");
         let theirs = turns.admit(&other).unwrap();
         assert!(theirs.turn().await.is_some(), "a neighbour's are not");
         drop(first);
         assert!(admitted[2].turn().await.is_some());
+        drop(second);
         drop(admitted);
         assert!(turns.admit(&flood).is_some(), "who has gone has made room");
     }

@@ -65,6 +65,7 @@ macro_rules! store_conformance {
                 s4_a_plan_is_stored_whole_or_not_at_all,
                 s5_a_late_owner_cannot_finish_a_lost_run,
                 being_deferred_is_no_failure,
+                to_be_postponed_is_no_failure_but_keeps_the_order,
                 s6_an_ended_lease_makes_the_run_one_process_death_richer,
                 s7_a_final_run_stays_final,
                 s9_a_later_run_of_an_object_waits_for_the_earlier_one,

@@ -134,6 +134,14 @@ pub enum RunEnd {
         /// `{"code","message"}`
         reason: Value,
     },
+    /// Call again later: it may not be asked for now what it needs, because a connection refuses our credentials. No failure;
+    /// later events of its object wait.
+    Postponed {
+        /// When.
+        due_at: Timestamp,
+        /// `{"code","message"}`
+        reason: Value,
+    },
     /// Nothing to do.
     Skipped {
         /// `{"code","message"}`

@@ -79,6 +79,21 @@ pub async fn being_deferred_is_no_failure(place: &dyn Place) {
     assert_eq!(world.claim_run(at(6)).await.failures, 1);
 }
 
+pub async fn to_be_postponed_is_no_failure_but_keeps_the_order(place: &dyn Place) {
+    let world = World::new(place.open().await).await;
+    let (_, first) = world.accept("ch_1").await;
+    let (_, second) = world.accept("ch_1").await;
+    for tried in 0..3 {
+        let claim = world.claim_run(at(tried)).await;
+        assert_eq!((&claim.id, claim.failures), (&first, 0), "what came later waits");
+        let postponed = RunEnd::Postponed { due_at: at(tried + 1), reason: why("credentials-refused") };
+        world.finish_run(&claim, postponed, at(tried)).await;
+    }
+    let claim = world.claim_run(at(3)).await;
+    world.finish_run(&claim, RunEnd::Skipped { reason: why("nothing to do") }, at(3)).await;
+    assert_eq!(world.claim_run(at(4)).await.id, second);
+}
+
 pub async fn s6_an_ended_lease_makes_the_run_one_process_death_richer(place: &dyn Place) {
     let world = World::new(place.open().await).await;
     world.accept("ch_1").await;

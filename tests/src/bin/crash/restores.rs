@@ -35,7 +35,8 @@ pub(crate) async fn play(
         let mut judge = Judge::of_restores(&world);
         for round in (0..restores).filter(|round| round % 3 == place as u64) {
             let mut dice = Dice::new(Dice::seed_of(seed, round));
-            let findings = once(places, &mut world, &mut judge, (round, make.bug), &mut dice, count).await?;
+            let findings =
+                once(places, (&mut world, &mut judge), (round, make.bug), &mut dice, count).await?;
             count.add(&format!("restores, {}", erp.name()));
             if !findings.is_empty() {
                 return Ok(findings);
@@ -47,8 +48,7 @@ pub(crate) async fn play(
 
 async fn once(
     places: &Places,
-    world: &mut World,
-    judge: &mut Judge,
+    (world, judge): (&mut World, &mut Judge),
     (round, bug): (u64, Option<&str>),
     dice: &mut Dice,
     count: &mut Count,

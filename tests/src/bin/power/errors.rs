@@ -110,7 +110,7 @@ struct Book {
 /// In half of the cases the log is so short that it begins anew within the case; in the others it never does, so that
 /// what was acknowledged is in the log alone.
 fn settings(case: Case) -> SqliteSettings {
-    let log_kib_max = if case.fault.at % 2 == 0 { 64 } else { 64 * 1_024 };
+    let log_kib_max = if case.fault.at.is_multiple_of(2) { 64 } else { 64 * 1_024 };
     SqliteSettings { readers: 1, log_kib_max, ..SqliteSettings::default() }
 }
 

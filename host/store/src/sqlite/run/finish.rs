@@ -38,7 +38,7 @@ const RESOLVE: &str = "
 // What was deferred has been answered by its module; what is retried may not even have been called.
 const POSTPONE: &str = "
     UPDATE runs SET state = 'pending', deferred = ?2, blocks = 1 - ?2,
-        failures = CASE WHEN ?2 THEN 0 ELSE failures + 1 END, lease_owner = NULL, due_at = ?3,
+        failures = CASE WHEN ?2 THEN 0 ELSE failures + ?6 END, lease_owner = NULL, due_at = ?3,
         due = ?3 <= ?5, wake_at = CASE WHEN ?3 <= ?5 THEN NULL ELSE ?3 END, reason = ?4,
         process_deaths = CASE ?2 WHEN 1 THEN 0 ELSE process_deaths END,
         suspect = CASE ?2 WHEN 1 THEN 0 ELSE suspect END, updated_at = ?5
@@ -86,6 +86,7 @@ impl Texts {
             }
             RunEnd::Deferred { .. }
             | RunEnd::Retried { .. }
+            | RunEnd::Postponed { .. }
             | RunEnd::Skipped { .. }
             | RunEnd::Dead { .. } => (None, Vec::new()),
         };
@@ -120,10 +121,15 @@ pub(super) fn finish(
     match end {
         RunEnd::Planned { .. } => plan(conn, &run, end, texts, now)?,
         RunEnd::Deferred { due_at, reason } => {
-            postpone(conn, &run, true, (*due_at, reason), now)?;
+            postpone(conn, &run, (true, false), (*due_at, reason), now)?;
             order::unblocked(conn, &run.mapping, &run.ordering_key)?;
         }
-        RunEnd::Retried { due_at, reason } => postpone(conn, &run, false, (*due_at, reason), now)?,
+        RunEnd::Retried { due_at, reason } => {
+            postpone(conn, &run, (false, true), (*due_at, reason), now)?;
+        }
+        RunEnd::Postponed { due_at, reason } => {
+            postpone(conn, &run, (false, false), (*due_at, reason), now)?;
+        }
         RunEnd::Skipped { reason } => resolve(conn, &run, RunState::Skipped, reason, now)?,
         RunEnd::Dead { reason, alerts } => {
             alert::raise(conn, &run.scope, alerts)?;
@@ -206,11 +212,11 @@ pub(super) fn resolve(
 fn postpone(
     conn: &Connection,
     run: &Place,
-    deferred: bool,
+    (deferred, failed): (bool, bool),
     (due_at, reason): (Timestamp, &Value),
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let params = params![run.seq, deferred, millis(due_at), json(reason), millis(now)];
+    let params = params![run.seq, deferred, millis(due_at), json(reason), millis(now), failed];
     change(conn, POSTPONE, params)?;
     Ok(())
 }
