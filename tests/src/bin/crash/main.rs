@@ -7,7 +7,7 @@
 //! * [`deeds`]: what happens at Stripe, and the model of what every ERP must hold because of it.
 //! * [`records`]: the stand-ins' ledgers and journals of calls; [`judge`]: model against records.
 //! * [`random`]: cycles at random; [`points`]: every point of an event's life with every fault, one by one;
-//!   [`stages`]: what chance seldom brings about; [`restores`]: a database that is put back from a backup; [`mod@planted`]: hosts with bugs, which the judge must find; [`mod@syscalls`]:
+//!   [`mod@stages`]: what chance seldom brings about; [`restores`]: a database that is put back from a backup; [`mod@planted`]: hosts with bugs, which the judge must find; [`mod@syscalls`]:
 //!   every `fdatasync` of a run.
 //! * [`report`]: what is printed.
 //!
