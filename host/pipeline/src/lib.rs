@@ -62,7 +62,8 @@ pub use witness::Witness;
 /// Numbers that bound the pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipelineSettings {
-    /// Events of one tenant that are stored at once; its others wait.
+    /// Events of one tenant that are stored at once; its others wait. More lets one tenant store faster, and makes its
+    /// neighbours wait longer for theirs.
     pub events_per_tenant_max: usize,
     /// Requests of one tenant whose events are stored or wait for that; others are asked to come again.
     pub hooks_per_tenant_max: usize,
@@ -109,7 +110,7 @@ pub struct PipelineSettings {
 impl Default for PipelineSettings {
     fn default() -> Self {
         Self {
-            events_per_tenant_max: 4,
+            events_per_tenant_max: 1,
             hooks_per_tenant_max: 512,
             runs_max: 64,
             runs_per_tenant_max: 16,

@@ -84,7 +84,8 @@ pub(crate) struct Outbound {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Pipeline {
-    /// Events of one tenant that are stored at once; its others wait.
+    /// Events of one tenant that are stored at once; its others wait. More lets one tenant store faster, and makes its
+    /// neighbours wait longer for theirs.
     pub(crate) events_per_tenant_max: usize,
     /// Requests of one tenant that may wait for that; others are answered 429.
     pub(crate) hooks_per_tenant_max: usize,
