@@ -18,6 +18,10 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0008_failures.sql"),
     include_str!("../../migrations/0009_cards.sql"),
     include_str!("../../migrations/0010_guard.sql"),
+    include_str!("../../migrations/0011_alerts.sql"),
+    include_str!("../../migrations/0012_quotas.sql"),
+    include_str!("../../migrations/0013_life.sql"),
+    include_str!("../../migrations/0014_api.sql"),
 ];
 
 /// Makes what is missing.
