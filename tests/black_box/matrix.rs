@@ -1,6 +1,6 @@
 //! Every route × everybody who may ask × every kind of id: exactly the status that the table says. What belongs to
 //! another tenant, or to another environment, is 404, and never 403, which would tell that it is there. The table is
-//! compared with the router, so that no route is forgotten.
+//! compared with the OpenAPI document, which is made of the router, so that no route is forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,6 +79,8 @@ const ROUTES: &[Row] = &[
     ("GET", "/healthz", Anyone, "", none, 200, 0),
     ("GET", "/readyz", Anyone, "", none, 200, 0),
     ("GET", "/metrics", Anyone, "", none, 200, 0),
+    ("GET", "/openapi.json", Anyone, "", none, 200, 0),
+    ("GET", "/errors/{code}", Anyone, "code", none, 200, 200),
     ("GET", "/api/v1/tenants", Operator, "", none, 200, 0),
     ("POST", "/api/v1/tenants", Operator, "", wrong, 400, 0),
     ("GET", "/api/v1/tenants/{tenant}/keys", Operator, "tenant", none, 200, 200),
@@ -146,40 +148,16 @@ const ROUTES: &[Row] = &[
     ("POST", "E/alerts/{id}/resolve", Admin, "alert", none, 204, 404),
 ];
 
-/// What the router has, read from where it is written down.
+/// What the router has, as the OpenAPI document tells it.
 fn of_the_router() -> BTreeSet<(String, String)> {
-    let text = include_str!("../../host/api/src/lib.rs");
-    let mut found = BTreeSet::new();
-    let (mut prefix, mut rest) = ("", text);
-    while let Some(at) = rest.find("Router::new()\n").into_iter().chain(rest.find(".route(")).min() {
-        let (before, after) = rest.split_at(at);
-        if let Some(after) = after.strip_prefix("Router") {
-            let named = before.rsplit("let ").next().unwrap_or_default();
-            prefix = if named.starts_with("in_environment") {
-                E
-            } else if named.starts_with("v1 ") {
-                "/api/v1"
-            } else {
-                ""
-            };
-            rest = after;
-            continue;
-        }
-        let end = after.match_indices(['(', ')']).scan(0_i32, |open, (at, sign)| {
-            *open += if sign == "(" { 1 } else { -1 };
-            Some((at, *open))
-        });
-        let end = end.into_iter().find(|(_, open)| *open == 0).unwrap().0;
-        let route = &after[..end];
-        let path = route.split('"').nth(1).unwrap();
-        for method in ["get", "post", "put", "patch", "delete"] {
-            if route.contains(&format!("{method}(")) {
-                found.insert((method.to_uppercase(), format!("{prefix}{path}")));
-            }
-        }
-        rest = &after[end..];
-    }
-    found
+    let document: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            item.as_object().unwrap().keys().map(move |method| (method.to_uppercase(), path.clone()))
+        })
+        .collect()
 }
 
 fn path_of(row: &Row) -> String {
@@ -233,6 +211,7 @@ async fn ids_of(world: &World, tenant: &Tenant, label: &str) -> BTreeMap<&'stati
         ("run", text(&story["runs"][0]["id"])),
         ("delivery", text(&story["runs"][0]["deliveries"][0]["id"])),
         ("alert", text(&alerts["items"][0]["id"])),
+        ("code", "not-found".to_owned()),
         ("table", format!("of-{label}")),
         ("row", format!("of-{label}")),
     ])
@@ -262,6 +241,7 @@ fn wanted(caller: &Caller, row: &Row, kind: &str) -> u16 {
     let (_, path, least, noun, _, own, foreign) = *row;
     let in_environment = path.starts_with("E/");
     match (caller.is, kind) {
+        (_, "nonsense") if noun == "code" => 404,
         _ if least == Anyone => own,
         (None, _) => 401,
         (Some(is), _) if !may(is, least) => 403,
@@ -345,7 +325,7 @@ async fn everybody_gets_exactly_the_status_that_is_due() {
                 let id = ids.get(noun).cloned().unwrap_or_default();
                 let mut path = path_of(row).replace("{environment}", environment);
                 path = path.replace("{tenant}", if noun == "tenant" { &id } else { &world.tenant.id });
-                path = path.replace("{table}", &id).replace("{key}", "key");
+                path = path.replace("{table}", &id).replace("{key}", "key").replace("{code}", &id);
                 path = path.replace("{id}", &id).replace("{digest}", &id).replace("{source}", &id);
                 let body = body();
                 let sent = (!body.is_null()).then(|| ("application/json", body.to_string().into_bytes()));

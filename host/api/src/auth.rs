@@ -3,6 +3,11 @@
 
 use std::{marker::PhantomData, time::Duration};
 
+use aide::{
+    OperationInput,
+    generate::GenContext,
+    openapi::{Operation, Response},
+};
 use axum::{
     extract::{FromRequestParts, RawPathParams},
     http::{StatusCode, header, request::Parts},
@@ -14,7 +19,16 @@ use portolan_store::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::{Api, problem::Problem};
+use crate::{
+    Api, params,
+    problem::{self, Problem},
+};
+
+/// With an operator's key: the tenant for whom it acts, as an admin of that tenant.
+pub(crate) const TENANT_HEADER: &str = "portolan-tenant";
+
+/// What the OpenAPI document calls a key.
+pub(crate) const SCHEME: &str = "key";
 
 const PREFIX: &str = "ptk_";
 
@@ -140,6 +154,17 @@ async fn key(parts: &Parts, api: &Api) -> Result<Key, Problem> {
     Ok(key)
 }
 
+/// The tenant that an operator's key acts for, if it says so: from then on it is a key of that tenant's admin. Of any
+/// other key the header says nothing: its tenant is its own.
+async fn acting(key: Key, parts: &Parts, api: &Api) -> Result<Key, Problem> {
+    let Some(named) = parts.headers.get(TENANT_HEADER).filter(|_| key.role == Role::Operator) else {
+        return Ok(key);
+    };
+    let tenant = named.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(Problem::not_found)?;
+    let tenant = api.shared.store.tenant_get(&tenant).await?;
+    Ok(Key { role: Role::TenantAdmin, tenant: Some(tenant.id), ..key })
+}
+
 fn tenant_with_role<R: AtLeast>(key: &Key) -> Result<TenantId, Problem> {
     let tenant = key.tenant.clone().filter(|_| rank(key.role) >= rank(R::ROLE));
     tenant.ok_or_else(|| {
@@ -171,7 +196,7 @@ impl FromRequestParts<Api> for AsAuditor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let key = key(parts, api).await?;
+        let key = acting(key(parts, api).await?, parts, api).await?;
         if key.role != Role::Operator {
             tenant_with_role::<Admin>(&key)?;
         }
@@ -183,7 +208,7 @@ impl<R: AtLeast> FromRequestParts<Api> for OfTenant<R> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let key = key(parts, api).await?;
+        let key = acting(key(parts, api).await?, parts, api).await?;
         Ok(Self { tenant: tenant_with_role::<R>(&key)?, role: PhantomData })
     }
 }
@@ -192,7 +217,7 @@ impl<R: AtLeast> FromRequestParts<Api> for InScope<R> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let key = key(parts, api).await?;
+        let key = acting(key(parts, api).await?, parts, api).await?;
         let tenant = tenant_with_role::<R>(&key)?;
         let params = RawPathParams::from_request_parts(parts, api).await.map_err(|_| Problem::not_found())?;
         let named = params.iter().find(|(name, _)| *name == "environment").map(|(_, value)| value);
@@ -202,5 +227,57 @@ impl<R: AtLeast> FromRequestParts<Api> for InScope<R> {
             return Err(Problem::not_found());
         }
         Ok(Self { scope: Scope { tenant, environment }, key: key.id, role: PhantomData })
+    }
+}
+
+/// Tells who may: with which key, and which role it must have.
+fn document(ctx: &mut GenContext, operation: &mut Operation, role: &str) {
+    operation.security = vec![[(SCHEME.to_owned(), Vec::new())].into_iter().collect()];
+    operation.extensions.insert("x-portolan-role".to_owned(), role.into());
+    if role != Role::Operator.as_str() {
+        let text = "With an operator's key: the tenant for whom it acts, as an admin of that tenant.";
+        params::header(ctx, operation, TENANT_HEADER, text);
+    }
+}
+
+fn refusals(ctx: &mut GenContext) -> Vec<(Option<u16>, Response)> {
+    vec![
+        (Some(401), problem::response(ctx, "Send a valid key as `Authorization: Bearer ptk_…`.")),
+        (Some(403), problem::response(ctx, "The key's role does not allow that.")),
+    ]
+}
+
+macro_rules! documented {
+    ($(($($generic:ident)?) $name:ty = $role:expr;)*) => {$(
+        impl$(<$generic: AtLeast>)? OperationInput for $name {
+            fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+                document(ctx, operation, $role);
+            }
+
+            fn inferred_early_responses(
+                ctx: &mut GenContext,
+                _: &mut Operation,
+            ) -> Vec<(Option<u16>, Response)> {
+                refusals(ctx)
+            }
+        }
+    )*};
+}
+
+documented! {
+    () AsOperator = Role::Operator.as_str();
+    () AsHolder = "any";
+    () AsAuditor = "operator or tenant-admin";
+    (R) OfTenant<R> = R::ROLE.as_str();
+}
+
+impl<R: AtLeast> OperationInput for InScope<R> {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        document(ctx, operation, R::ROLE.as_str());
+        params::path::<Environment>(ctx, operation, "environment", "Which of the tenant's environments.");
+    }
+
+    fn inferred_early_responses(ctx: &mut GenContext, _: &mut Operation) -> Vec<(Option<u16>, Response)> {
+        refusals(ctx)
     }
 }

@@ -5,6 +5,15 @@ use std::{
     task::{Context, Poll},
 };
 
+use aide::{
+    OperationOutput,
+    axum::{
+        ApiRouter,
+        routing::{get_with, post_with},
+    },
+    generate::GenContext,
+    openapi::{Operation, Response as Documented},
+};
 use axum::{
     body::Body,
     extract::State,
@@ -13,14 +22,18 @@ use axum::{
 };
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use portolan_domain::{Environment, SourceId, TenantId};
 use portolan_store::reconciliation::Reconciliation;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::{
     Api,
+    answer::{self, Time},
     auth::{Admin, AsOperator, InScope, Viewer},
     body::Json,
+    openapi::op,
     problem::Problem,
     runs::Why,
 };
@@ -28,8 +41,57 @@ use crate::{
 /// Bytes that are read from the copy at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// `POST /api/v1/backup`: the answer is the backup, `application/vnd.sqlite3`.
-pub(crate) async fn take_backup(State(api): State<Api>, _: AsOperator) -> Result<Response, Problem> {
+/// What a backup is.
+const MEDIA_TYPE: &str = "application/vnd.sqlite3";
+
+pub(crate) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route("/backup", post_with(take_backup, op("take_backup", "A consistent copy of the database")))
+        .api_route(
+            "/reconciliations",
+            get_with(
+                list_reconciliations,
+                op("list_reconciliations", "Every environment that reconciles after a restore"),
+            ),
+        )
+        .with_path_items(|path| path.tag("host"))
+}
+
+/// What concerns one environment.
+pub(crate) fn routes_of_environment() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/reconciliation",
+            get_with(
+                get_reconciliation,
+                op("get_reconciliation", "What the environment waits for after a restore"),
+            ),
+        )
+        .api_route(
+            "/reconciliation/end",
+            post_with(end_reconciliation, op("end_reconciliation", "A person says that nothing is missing")),
+        )
+        .with_path_items(|path| path.tag("environment"))
+}
+
+/// A copy of the database, while it is sent.
+pub(crate) struct BackupFile(Response);
+
+impl IntoResponse for BackupFile {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl OperationOutput for BackupFile {
+    type Inner = Self;
+
+    fn inferred_responses(_: &mut GenContext, _: &mut Operation) -> Vec<(Option<u16>, Documented)> {
+        vec![(Some(200), answer::bytes("The copy; `x-portolan-taken-at` says of when.", MEDIA_TYPE))]
+    }
+}
+
+pub(crate) async fn take_backup(State(api): State<Api>, _: AsOperator) -> Result<BackupFile, Problem> {
     // The copy would take what is left.
     if api.shared.storage.shortage().is_some() {
         return Err(Problem::storage_low());
@@ -52,12 +114,12 @@ pub(crate) async fn take_backup(State(api): State<Api>, _: AsOperator) -> Result
     let body = Copy { file, left: backup.bytes, buffer: vec![0; CHUNK_BYTES] };
     let mut response = Body::new(body).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.sqlite3"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(backup.bytes));
     if let Ok(value) = HeaderValue::from_str(&backup.taken_at.to_string()) {
         headers.insert("x-portolan-taken-at", value);
     }
-    Ok(response)
+    Ok(BackupFile(response))
 }
 
 /// A file as a body, read as fast as it is sent.
@@ -99,64 +161,112 @@ impl hyper::body::Body for Copy {
     }
 }
 
-/// `GET /api/v1/reconciliations`: which incarnation this is, and every environment that reconciles.
+/// Which incarnation this is, and every environment that reconciles.
 pub(crate) async fn list_reconciliations(
     State(api): State<Api>,
     _: AsOperator,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<Reconciliations>, Problem> {
     let incarnation = api.shared.store.incarnation().await?;
     let all = api.shared.store.reconciliation_list().await?;
-    Ok(axum::Json(json!({
-        "incarnation": incarnation.number,
-        "restored_at": incarnation.restored_at.map(|at| at.to_string()),
-        "items": all.iter().map(render).collect::<Vec<_>>(),
-        "next": null,
-    })))
+    Ok(axum::Json(Reconciliations {
+        incarnation: incarnation.number,
+        restored_at: incarnation.restored_at.map(Time::from),
+        items: all.iter().map(Answer::from).collect(),
+        next: None,
+    }))
 }
 
-/// `GET …/reconciliation`: of this environment; 404 when it was never restored.
+/// Of this environment; 404 when it was never restored.
 pub(crate) async fn get_reconciliation(
     State(api): State<Api>,
     caller: InScope<Viewer>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<Answer>, Problem> {
     let found = api.shared.store.reconciliation_get(&caller.scope).await?;
-    Ok(axum::Json(render(&found.ok_or_else(Problem::not_found)?)))
+    Ok(axum::Json(Answer::from(&found.ok_or_else(Problem::not_found)?)))
 }
 
-/// `POST …/reconciliation/end`: a person says that nothing is missing.
+/// A person says that nothing is missing.
 pub(crate) async fn end_reconciliation(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Json(why): Json<Why>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<Answer>, Problem> {
     let decision = why.by(&caller, api.shared.clock.now())?;
     api.shared.store.reconciliation_end(&caller.scope, decision).await?;
     portolan_pipeline::reconcile::end(&api.shared, &caller.scope).await?;
     let found = api.shared.store.reconciliation_get(&caller.scope).await?;
-    Ok(axum::Json(render(&found.ok_or_else(Problem::not_found)?)))
+    Ok(axum::Json(Answer::from(&found.ok_or_else(Problem::not_found)?)))
 }
 
-fn render(one: &Reconciliation) -> Value {
-    let sources: Vec<Value> = one
-        .waiting
-        .sources
-        .iter()
-        .map(|s| json!({ "source": s.source, "name": s.name, "can_be_asked": s.can_be_asked }))
-        .collect();
-    json!({
-        "tenant": one.scope.tenant,
-        "environment": one.scope.environment,
-        "state": if one.ended.is_none() { "reconciling" } else { "over" },
-        "lost_from": one.lost_from.to_string(),
-        "restored_at": one.restored_at.to_string(),
-        "ended_at": one.ended.as_ref().map(|ended| ended.at.to_string()),
-        "ended_by": one.ended.as_ref().map(|ended| &ended.by),
-        "why": one.ended.as_ref().map(|ended| &ended.why),
-        "waiting_for": {
-            "runs": one.waiting.runs,
-            "deliveries": one.waiting.deliveries,
-            "persons": one.waiting.persons,
-            "sources": sources,
-        },
-    })
+/// Which incarnation this is, and what reconciles.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Reconciliations {
+    /// One more with every restore.
+    incarnation: u64,
+    restored_at: Option<Time>,
+    items: Vec<Answer>,
+    next: Option<String>,
+}
+
+/// An environment after a restore.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Reconciliation")]
+pub(crate) struct Answer {
+    tenant: TenantId,
+    environment: Environment,
+    /// `reconciling` or `over`.
+    state: &'static str,
+    /// What was sent since is forgotten.
+    lost_from: Time,
+    restored_at: Time,
+    ended_at: Option<Time>,
+    ended_by: Option<String>,
+    why: Option<String>,
+    waiting_for: WaitingFor,
+}
+
+/// What a reconciliation waits for.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WaitingFor {
+    runs: u64,
+    deliveries: u64,
+    /// Deliveries that wait for a person.
+    persons: u64,
+    sources: Vec<UnaskedSource>,
+}
+
+/// A source that was not asked to the end.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct UnaskedSource {
+    source: SourceId,
+    name: String,
+    /// False: have the sender send again what it sent since `lost_from`.
+    can_be_asked: bool,
+}
+
+impl From<&Reconciliation> for Answer {
+    fn from(one: &Reconciliation) -> Self {
+        let sources = one.waiting.sources.iter().map(|unasked| UnaskedSource {
+            source: unasked.source.clone(),
+            name: unasked.name.clone(),
+            can_be_asked: unasked.can_be_asked,
+        });
+        let ended = one.ended.as_ref();
+        Self {
+            tenant: one.scope.tenant.clone(),
+            environment: one.scope.environment,
+            state: if ended.is_none() { "reconciling" } else { "over" },
+            lost_from: one.lost_from.into(),
+            restored_at: one.restored_at.into(),
+            ended_at: ended.map(|ended| ended.at.into()),
+            ended_by: ended.map(|ended| ended.by.clone()),
+            why: ended.map(|ended| ended.why.clone()),
+            waiting_for: WaitingFor {
+                runs: one.waiting.runs,
+                deliveries: one.waiting.deliveries,
+                persons: one.waiting.persons,
+                sources: sources.collect(),
+            },
+        }
+    }
 }

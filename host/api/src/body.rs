@@ -5,6 +5,12 @@
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
+use aide::{
+    OperationInput,
+    generate::GenContext,
+    openapi::{MediaType, Operation, RequestBody, Response, SchemaObject},
+    operation::set_body,
+};
 use axum::{
     body::{Body, HttpBody},
     extract::{FromRequest, Request},
@@ -12,10 +18,14 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{Api, problem::Problem};
+use crate::{
+    Api,
+    problem::{self, Problem},
+};
 
 /// How finely memory is counted.
 const GRAIN_BYTES: usize = 1 << 10;
@@ -139,6 +149,9 @@ fn without_values(error: &str) -> String {
     }
 }
 
+/// A body of any bytes, as the OpenAPI document tells it; handlers read it themselves.
+pub(crate) struct Raw;
+
 /// A JSON body of the admin API.
 pub(crate) struct Json<T>(pub(crate) T);
 
@@ -159,6 +172,31 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
                 format!("The body is not as documented: {}", without_values(&error.to_string())),
             )
         })
+    }
+}
+
+impl OperationInput for Raw {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let content = [("application/octet-stream".to_owned(), MediaType::default())].into_iter().collect();
+        set_body(ctx, operation, RequestBody { content, required: true, ..Default::default() });
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Json<T> {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let json_schema = ctx.schema.subschema_for::<T>();
+        let schema = Some(SchemaObject { json_schema, external_docs: None, example: None });
+        let content = MediaType { schema, ..Default::default() };
+        let content = [("application/json".to_owned(), content)].into_iter().collect();
+        set_body(ctx, operation, RequestBody { content, required: true, ..Default::default() });
+    }
+
+    fn inferred_early_responses(ctx: &mut GenContext, _: &mut Operation) -> Vec<(Option<u16>, Response)> {
+        vec![
+            (Some(400), problem::response(ctx, "The request is not as documented.")),
+            (Some(413), problem::response(ctx, "The body is too large.")),
+            (Some(422), problem::response(ctx, "What is asked for cannot be: see `code`.")),
+        ]
     }
 }
 

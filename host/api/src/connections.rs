@@ -2,22 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use axum::{extract::State, http::StatusCode};
+use aide::axum::{
+    ApiRouter,
+    routing::{get_with, post_with},
+};
+use axum::{extract::State, response::NoContent};
 use portolan_connectors::{CallContext, Effect, Operation};
-use portolan_domain::{ConnectionId, Secret, class::WriteClass};
+use portolan_domain::{ConnectionId, Environment, Secret, class::WriteClass, verdict::CallProblem};
 use portolan_pipeline::{
     connections::{Unusable, sealed_for},
     deliverer::{DOWN, down_title},
     refused,
 };
 use portolan_store::connection::ConnectionRow;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     Api,
+    answer::{Created, List, Tagged, Time},
     auth::{Admin, InScope, OfTenant, Viewer},
     body::Json,
+    etag::{self, IfMatch, Seen},
+    openapi::op,
     page::{self, Paged},
     params::Id,
     problem::Problem,
@@ -25,31 +33,83 @@ use crate::{
     tenants::check_name,
 };
 
-#[derive(Deserialize)]
+pub(crate) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/connections",
+            get_with(list_connections, op("list_connections", "The connections of the environment"))
+                .post_with(create_connection, op("create_connection", "Makes a connection")),
+        )
+        .api_route(
+            "/connections/{id}",
+            get_with(get_connection, op("get_connection", "A connection, without its secrets")).put_with(
+                update_connection,
+                op("update_connection", "Changes settings and secrets, as a whole"),
+            ),
+        )
+        .api_route(
+            "/connections/{id}/test",
+            post_with(test_connection, op("test_connection", "Really calls the system")),
+        )
+        .api_route(
+            "/connections/{id}/pause",
+            post_with(pause_connection, op("pause_connection", "Sends nothing until it is resumed")),
+        )
+        .api_route(
+            "/connections/{id}/resume",
+            post_with(resume_connection, op("resume_connection", "Ends a pause, whoever made it")),
+        )
+        .api_route(
+            "/connections/{id}/reset",
+            post_with(
+                reset_connection,
+                op("reset_connection", "A person says that the system is up: closes the breaker"),
+            ),
+        )
+        .with_path_items(|path| path.tag("connections"))
+}
+
+/// What concerns no environment.
+pub(crate) fn routes_of_host() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/connectors",
+            get_with(list_connectors, op("list_connectors", "What this host can connect to, and do there")),
+        )
+        .with_path_items(|path| path.tag("connections"))
+}
+
+/// A connection to be made.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewConnection {
+    /// 1 to 100 characters; unique in the environment.
     name: String,
+    /// `stripe`, `sap-ecc`, `epicor`, `sage-pro`, `http`: see `/api/v1/connectors`.
     connector: String,
+    /// As the connector documents them.
     #[serde(default)]
     settings: serde_json::Map<String, Value>,
+    /// As the connector names them. They never come out again.
     #[serde(default)]
     secrets: BTreeMap<String, Secret>,
 }
 
-#[derive(Deserialize)]
+/// A connection as it shall be.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangedConnection {
+    /// All of them.
     settings: serde_json::Map<String, Value>,
     /// All of them; what is left out is gone.
     secrets: BTreeMap<String, Secret>,
 }
 
-/// `POST …/connections`
 pub(crate) async fn create_connection(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Json(new): Json<NewConnection>,
-) -> Result<(StatusCode, axum::Json<Value>), Problem> {
+) -> Result<Created<Answer>, Problem> {
     check_name(&new.name)?;
     let now = api.shared.clock.now();
     let row = ConnectionRow {
@@ -64,67 +124,69 @@ pub(crate) async fn create_connection(
         created_at: now,
     };
     let row = seal_and_check(&api, row, &new.secrets)?;
-    let answer = render(&api, &row);
+    let answer = answer(&api, &row);
     api.shared.store.connection_create(row).await?;
-    Ok((StatusCode::CREATED, axum::Json(answer)))
+    Ok(Created(answer))
 }
 
-/// `PUT …/connections/{id}`
 pub(crate) async fn update_connection(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<ConnectionId>,
+    seen: IfMatch,
     Json(changed): Json<ChangedConnection>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<Tagged<Answer>, Problem> {
+    let _alone = etag::alone(&api).await;
     let mut row = api.shared.store.connection_get(&caller.scope, &id).await?;
+    seen.check(&answer(&api, &row))?;
     row.settings = Value::Object(changed.settings);
     let row = seal_and_check(&api, row, &changed.secrets)?;
     let (settings, sealed) = (row.settings, row.sealed_secrets);
     api.shared.store.connection_update(&caller.scope, &id, settings, sealed).await?;
     // A pause because of refused credentials has ended with them.
-    let answer = api.shared.store.connection_get(&caller.scope, &id).await?;
-    if answer.paused.is_none() {
+    let changed = api.shared.store.connection_get(&caller.scope, &id).await?;
+    if changed.paused.is_none() {
         go_on(&api, &caller, &id).await?;
     }
-    Ok(axum::Json(render(&api, &answer)))
+    Ok(Tagged(answer(&api, &changed)))
 }
 
-/// `POST …/connections/{id}/pause`: nothing is sent until it is resumed. What is under way ends.
+/// Nothing is sent until it is resumed. What is under way ends.
 pub(crate) async fn pause_connection(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<ConnectionId>,
     Json(why): Json<Why>,
-) -> Result<StatusCode, Problem> {
+) -> Result<NoContent, Problem> {
     let decision = why.by(&caller, api.shared.clock.now())?;
     api.shared.store.connection_pause(&caller.scope, &id, decision).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
-/// `POST …/connections/{id}/resume`: whoever paused it.
+/// Whoever paused it.
 pub(crate) async fn resume_connection(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<ConnectionId>,
     Json(why): Json<Why>,
-) -> Result<StatusCode, Problem> {
+) -> Result<NoContent, Problem> {
     let decision = why.by(&caller, api.shared.clock.now())?;
     api.shared.store.connection_resume(&caller.scope, &id, decision).await?;
     go_on(&api, &caller, &id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
-/// `POST …/connections/{id}/reset`: a person says that the system is up; the breaker is closed.
+/// A person says that the system is up; the breaker is closed.
 pub(crate) async fn reset_connection(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<ConnectionId>,
-) -> Result<StatusCode, Problem> {
+) -> Result<NoContent, Problem> {
     api.shared.store.connection_get(&caller.scope, &id).await?;
     let (store, now) = (&api.shared.store, api.shared.clock.now());
     store.alert_end(&caller.scope, DOWN, &down_title(&id), now).await?;
     go_on(&api, &caller, &id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 /// What was held back is looked at again at once.
@@ -136,12 +198,20 @@ async fn go_on(api: &Api, caller: &InScope<Admin>, id: &ConnectionId) -> Result<
     Ok(())
 }
 
-/// `POST …/connections/{id}/test`: really calls the system.
+/// What a connection's system said.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Tested {
+    /// Whether it answered as it should.
+    ok: bool,
+    /// What was wrong.
+    problem: Option<CallProblem>,
+}
+
 pub(crate) async fn test_connection(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<ConnectionId>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<Tested>, Problem> {
     let opened = api.shared.connections.open(&caller.scope, &id).await.map_err(unusable)?;
     let context = CallContext {
         call_id: "probe".to_owned(),
@@ -149,48 +219,61 @@ pub(crate) async fn test_connection(
         timeout: opened.connection.timeout(),
         now_seconds: api.shared.clock.now().as_seconds(),
     };
-    Ok(axum::Json(match opened.connection.probe(&context).await {
-        Ok(()) => json!({ "ok": true }),
-        Err(failure) => json!({ "ok": false, "problem": failure.problem() }),
-    }))
+    let problem = opened.connection.probe(&context).await.err().map(|failure| failure.problem().clone());
+    Ok(axum::Json(Tested { ok: problem.is_none(), problem }))
 }
 
-/// `GET …/connections`
 pub(crate) async fn list_connections(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Paged(page): Paged,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<List<Answer>>, Problem> {
     let rows = api.shared.store.connection_list(&caller.scope, page.clone()).await?;
-    Ok(axum::Json(page::answer(&page, &rows, |row| row.id.to_string(), |row| render(&api, row))))
+    Ok(page::answer(&page, &rows, |row| row.id.to_string(), |row| answer(&api, row)))
 }
 
-/// `GET …/connections/{id}`
 pub(crate) async fn get_connection(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Id(id): Id<ConnectionId>,
-) -> Result<axum::Json<Value>, Problem> {
-    Ok(axum::Json(render(&api, &api.shared.store.connection_get(&caller.scope, &id).await?)))
+) -> Result<Tagged<Answer>, Problem> {
+    Ok(Tagged(answer(&api, &api.shared.store.connection_get(&caller.scope, &id).await?)))
 }
 
-/// `GET /api/v1/connectors`: what this host can connect to, and do there.
+/// A kind of system, and what can be done there.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Connector")]
+pub(crate) struct ConnectorAnswer {
+    name: &'static str,
+    operations: Vec<OperationAnswer>,
+}
+
+/// What can be done.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Operation")]
+pub(crate) struct OperationAnswer {
+    name: &'static str,
+    /// `read`, `write`, or `setup` (not for mappings).
+    effect: &'static str,
+    /// Of a write: how an unknown end is found out.
+    class: Option<&'static str>,
+    /// Of a write with a key: how long the system surely remembers it, in seconds.
+    key_window_s: Option<u64>,
+}
+
 pub(crate) async fn list_connectors(
     State(api): State<Api>,
     _: OfTenant<Viewer>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<List<ConnectorAnswer>>, Problem> {
     let registry = &api.shared.registry;
     let connectors = registry.names().filter_map(|name| registry.get(name));
-    let items: Vec<Value> = connectors
-        .map(|connector| {
-            let operations: Vec<Value> = connector.operations().iter().map(render_operation).collect();
-            json!({ "name": connector.name(), "operations": operations })
-        })
-        .collect();
-    Ok(axum::Json(json!({ "items": items, "next": null })))
+    Ok(List::whole(connectors.map(|connector| ConnectorAnswer {
+        name: connector.name(),
+        operations: connector.operations().iter().map(operation_answer).collect(),
+    })))
 }
 
-fn render_operation(operation: &Operation) -> Value {
+fn operation_answer(operation: &Operation) -> OperationAnswer {
     let (effect, class) = match operation.effect {
         Effect::Read => ("read", None),
         Effect::Setup => ("setup", None),
@@ -202,12 +285,12 @@ fn render_operation(operation: &Operation) -> Value {
         }
         Some(WriteClass::Repeatable | WriteClass::AskedByKey { .. } | WriteClass::Blind) | None => None,
     };
-    json!({
-        "name": operation.name,
-        "effect": effect,
-        "class": class.map(WriteClass::name),
-        "key_window_s": window.map(|window| window.as_secs()),
-    })
+    OperationAnswer {
+        name: operation.name,
+        effect,
+        class: class.map(WriteClass::name),
+        key_window_s: window.map(|window| window.as_secs()),
+    }
 }
 
 /// Seals the secrets, and makes the connection once to see that its settings are right.
@@ -234,20 +317,59 @@ fn unusable(error: Unusable) -> Problem {
     }
 }
 
-fn render(api: &Api, row: &ConnectionRow) -> Value {
+/// A connection, without its secrets.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Connection")]
+pub(crate) struct Answer {
+    id: ConnectionId,
+    name: String,
+    environment: Environment,
+    connector: String,
+    settings: Value,
+    /// Counts the changes.
+    revision: u64,
+    paused: Option<Paused>,
+    /// `closed`, `open` or `half-open`. Before the first call since the start nothing is known of the system; calls are
+    /// made.
+    breaker: &'static str,
+    /// How often in a row the system did not answer.
+    outages_in_a_row: u32,
+    created_at: Time,
+}
+
+/// Why nothing is sent.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Paused {
+    /// A key's id, or the host.
+    by: String,
+    why: String,
+    at: Time,
+}
+
+impl Seen for Answer {
+    /// The breaker opens and closes by itself.
+    fn tag(&self) -> String {
+        etag::of(&(&self.id, &self.name, &self.settings, self.revision, &self.paused))
+    }
+}
+
+fn answer(api: &Api, row: &ConnectionRow) -> Answer {
     let gate = api.shared.gates.standing(row.id.as_str(), api.shared.clock.monotonic());
     let paused = row.paused.as_ref();
-    json!({
-        "id": row.id,
-        "name": row.name,
-        "environment": row.scope.environment,
-        "connector": row.connector,
-        "settings": row.settings,
-        "revision": row.revision,
-        "paused": paused.map(|pause| json!({"by": pause.by, "why": pause.why, "at": pause.at.to_string()})),
-        // Before the first call since the start nothing is known of the system; calls are made.
-        "breaker": gate.map_or("closed", |gate| gate.breaker),
-        "outages_in_a_row": gate.map_or(0, |gate| gate.failures),
-        "created_at": row.created_at.to_string(),
-    })
+    Answer {
+        id: row.id.clone(),
+        name: row.name.clone(),
+        environment: row.scope.environment,
+        connector: row.connector.clone(),
+        settings: row.settings.clone(),
+        revision: row.revision,
+        paused: paused.map(|pause| Paused {
+            by: pause.by.clone(),
+            why: pause.why.clone(),
+            at: pause.at.into(),
+        }),
+        breaker: gate.as_ref().map_or("closed", |gate| gate.breaker),
+        outages_in_a_row: gate.map_or(0, |gate| gate.failures),
+        created_at: row.created_at.into(),
+    }
 }

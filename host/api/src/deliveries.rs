@@ -1,32 +1,93 @@
 //! Deliveries, and the dead letters among them.
 
-use axum::{extract::State, http::StatusCode, response::Response};
-use portolan_domain::{ConnectionId, DeliveryId, Timestamp, state::DeliveryState};
+use aide::axum::{
+    ApiRouter,
+    routing::{get_with, post_with},
+};
+use axum::{extract::State, response::NoContent};
+use portolan_domain::{
+    ConnectionId, DeliveryId, EventId, MappingId, RunId, Timestamp, contract::LedgerLine,
+    state::DeliveryState,
+};
 use portolan_store::delivery::{Attempt, Delivery, DeliveryFilter};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{
     Api,
+    answer::{List, Settled, Time},
     auth::{Admin, InScope, Viewer},
     body::Json,
     desk,
+    openapi::op,
     page::{self, Paged},
     params::Id,
     problem::Problem,
     query::Query,
-    runs::{Why, answer},
+    runs::Why,
 };
 
-/// Which deliveries. Times are milliseconds since 1970, of the last change.
-#[derive(Deserialize)]
+pub(crate) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/deliveries",
+            get_with(list_deliveries, op("list_deliveries", "The deliveries of the environment that match")),
+        )
+        .api_route(
+            "/deliveries/redrive",
+            post_with(redrive_deliveries, op("redrive_deliveries", "Has dead letters that match made again")),
+        )
+        .api_route(
+            "/deliveries/{id}",
+            get_with(get_delivery, op("get_delivery", "A delivery with every attempt and every decision")),
+        )
+        .api_route(
+            "/deliveries/{id}/redrive",
+            post_with(redrive_delivery, op("redrive_delivery", "Has a dead or doubtful delivery made again")),
+        )
+        .api_route(
+            "/deliveries/{id}/adopt",
+            post_with(
+                adopt_delivery,
+                op("adopt_delivery", "A person has found the document in the other system"),
+            ),
+        )
+        .api_route(
+            "/deliveries/{id}/cancel",
+            post_with(
+                cancel_delivery,
+                op("cancel_delivery", "A person gives up on it and on what comes after it"),
+            ),
+        )
+        .api_route(
+            "/deliveries/{id}/correct",
+            post_with(correct_delivery, op("correct_delivery", "Has it made again with another body")),
+        )
+        .api_route(
+            "/deliveries/{id}/assign",
+            post_with(assign_delivery, op("assign_delivery", "Says who looks after it")),
+        )
+        .api_route(
+            "/deliveries/{id}/resolve",
+            post_with(resolve_delivery, op("resolve_delivery", "A person settled it elsewhere")),
+        )
+        .with_path_items(|path| path.tag("deliveries"))
+}
+
+/// Which deliveries.
+#[derive(Deserialize, JsonSchema)]
 pub(crate) struct Filter {
     state: Option<DeliveryState>,
     connection: Option<ConnectionId>,
+    /// The code of the reason why it is dead. This and those that follow: only with a state that is not final.
     code: Option<String>,
+    /// The kind of its event.
     kind: Option<String>,
     assignee: Option<String>,
+    /// Changed last at or after this: milliseconds since 1970.
     since: Option<u64>,
+    /// Changed last before this: milliseconds since 1970.
     until: Option<u64>,
 }
 
@@ -56,7 +117,8 @@ impl Filter {
     }
 }
 
-#[derive(Deserialize)]
+/// Has it made again.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Redrive {
     why: String,
@@ -65,7 +127,8 @@ pub(crate) struct Redrive {
     not_carried_out: bool,
 }
 
-#[derive(Deserialize)]
+/// What was found.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Adoption {
     why: String,
@@ -73,7 +136,8 @@ pub(crate) struct Adoption {
     response: Map<String, Value>,
 }
 
-#[derive(Deserialize)]
+/// What shall be sent instead.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Correction {
     why: String,
@@ -81,7 +145,8 @@ pub(crate) struct Correction {
     body: Map<String, Value>,
 }
 
-#[derive(Deserialize)]
+/// Who looks after it.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Assignment {
     why: String,
@@ -89,7 +154,18 @@ pub(crate) struct Assignment {
     to: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// How many were.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Redriven {
+    redriven: u32,
+    /// Whether there are more: ask again with `until`.
+    more: bool,
+    /// Milliseconds since 1970.
+    until: u64,
+}
+
+/// Which dead letters are made again.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ManyRedriven {
     why: String,
@@ -110,25 +186,29 @@ const REDRIVEN_MAX: u32 = 500;
 /// The longest name of an assignee, in characters.
 const ASSIGNEE_CHARS_MAX: usize = 100;
 
-/// `GET …/deliveries?state=dead&connection=&code=&kind=&assignee=&since=&until=`
 pub(crate) async fn list_deliveries(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Query(filter): Query<Filter>,
     Paged(page): Paged,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<List<Listed>>, Problem> {
     let filter = filter.checked()?;
     let rows = api.shared.store.delivery_list(&caller.scope, filter, page.clone()).await?;
-    Ok(axum::Json(page::answer(&page, &rows, |row| row.id.to_string(), render)))
+    Ok(page::answer(
+        &page,
+        &rows,
+        |row| row.id.to_string(),
+        |row| Listed { delivery: answer(row), attempts: row.attempts },
+    ))
 }
 
-/// `POST …/deliveries/redrive`: dead letters that match are made again. Answers how many; repeat it until `more` is
+/// Dead letters that match are made again. Answers how many; repeat it until `more` is
 /// false.
 pub(crate) async fn redrive_deliveries(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Json(many): Json<ManyRedriven>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<Redriven>, Problem> {
     let now = api.shared.clock.now();
     let until = many.until.unwrap_or_else(|| now.as_millis());
     let filter = DeliveryFilter {
@@ -144,17 +224,17 @@ pub(crate) async fn redrive_deliveries(
     let decision = Why::new(many.why).by(&caller, now)?;
     let redriven = api.shared.store.delivery_redrive_matching(&caller.scope, filter, limit, decision).await?;
     api.shared.deliveries_due.ring();
-    Ok(axum::Json(json!({ "redriven": redriven, "more": redriven >= limit, "until": until })))
+    Ok(axum::Json(Redriven { redriven, more: redriven >= limit, until }))
 }
 
-/// `POST …/deliveries/{id}/correct`: a dead or doubtful delivery is made again with another body. The planned one is
+/// A dead or doubtful delivery is made again with another body. The planned one is
 /// kept beside it; what is in doubt is asked about first.
 pub(crate) async fn correct_delivery(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<DeliveryId>,
     Json(Correction { why, body }): Json<Correction>,
-) -> Result<Response, Problem> {
+) -> Result<Settled, Problem> {
     let decision = Why::new(why).by(&caller, api.shared.clock.now())?;
     let body = Value::Object(body);
     let bytes_max = api.shared.settings.plan.body_bytes_max;
@@ -164,62 +244,59 @@ pub(crate) async fn correct_delivery(
     }
     let decided = api.shared.store.delivery_correct(&caller.scope, &id, body, decision).await?;
     api.shared.deliveries_due.ring();
-    Ok(answer(decided))
+    Ok(Settled(decided))
 }
 
-/// `POST …/deliveries/{id}/assign`: who looks after a dead or doubtful delivery.
+/// Who looks after a dead or doubtful delivery.
 pub(crate) async fn assign_delivery(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<DeliveryId>,
     Json(Assignment { why, to }): Json<Assignment>,
-) -> Result<StatusCode, Problem> {
+) -> Result<NoContent, Problem> {
     let decision = Why::new(why).by(&caller, api.shared.clock.now())?;
     if to.as_ref().is_some_and(|to| to.trim().is_empty() || to.chars().count() > ASSIGNEE_CHARS_MAX) {
         let text = "`to` is a key's id or a name of 1 to 100 characters, or null for nobody.";
         return Err(Problem::unprocessable("invalid-assignee", text));
     }
     api.shared.store.delivery_assign(&caller.scope, &id, to, decision).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
-/// `POST …/deliveries/{id}/resolve`: a person settled it elsewhere; it and what comes after it end.
+/// A person settled it elsewhere; it and what comes after it end.
 pub(crate) async fn resolve_delivery(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<DeliveryId>,
     Json(why): Json<Why>,
-) -> Result<Response, Problem> {
+) -> Result<Settled, Problem> {
     let decision = why.by(&caller, api.shared.clock.now())?;
     let decided = api.shared.store.delivery_resolve(&caller.scope, &id, decision).await?;
     api.shared.deliveries_due.ring();
-    Ok(answer(decided))
+    Ok(Settled(decided))
 }
 
-/// `GET …/deliveries/{id}`: with every attempt and every decision.
+/// With every attempt and every decision.
 pub(crate) async fn get_delivery(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Id(id): Id<DeliveryId>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<Whole>, Problem> {
     let row = api.shared.store.delivery_get(&caller.scope, &id).await?;
     let attempts = api.shared.store.delivery_attempts(&caller.scope, &id).await?;
     let decisions = api.shared.store.decision_list(&caller.scope, id.as_str()).await?;
-    let mut told = render_with(&row, &attempts);
-    if let Some(told) = told.as_object_mut() {
-        told.insert("decisions".to_owned(), decisions.iter().map(desk::render_past).collect());
-    }
-    Ok(axum::Json(told))
+    let told = whole(&row, &attempts);
+    Ok(axum::Json(Whole { decisions: Some(decisions.iter().map(desk::PastAnswer::from).collect()), ..told }))
 }
 
-/// `POST …/deliveries/{id}/redrive`: a dead or doubtful delivery is made again; one in doubt is asked about
+/// A dead or doubtful delivery is made again; one in doubt is asked about
 /// first, unless somebody has looked and says that it was not carried out.
 pub(crate) async fn redrive_delivery(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<DeliveryId>,
     Json(Redrive { why, not_carried_out }): Json<Redrive>,
-) -> Result<Response, Problem> {
+) -> Result<Settled, Problem> {
     let decision = Why::new(why).by(&caller, api.shared.clock.now())?;
     let store = &api.shared.store;
     let decided = match not_carried_out {
@@ -227,84 +304,159 @@ pub(crate) async fn redrive_delivery(
         false => store.delivery_redrive(&caller.scope, &id, decision).await?,
     };
     api.shared.deliveries_due.ring();
-    Ok(answer(decided))
+    Ok(Settled(decided))
 }
 
-/// `POST …/deliveries/{id}/adopt`: a person has found the document in the other system.
+/// A person has found the document in the other system.
 pub(crate) async fn adopt_delivery(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<DeliveryId>,
     Json(Adoption { why, response }): Json<Adoption>,
-) -> Result<Response, Problem> {
+) -> Result<Settled, Problem> {
     let decision = Why::new(why).by(&caller, api.shared.clock.now())?;
     let decided =
         api.shared.store.delivery_adopt(&caller.scope, &id, Value::Object(response), decision).await?;
     api.shared.deliveries_due.ring();
-    Ok(answer(decided))
+    Ok(Settled(decided))
 }
 
-/// `POST …/deliveries/{id}/cancel`: a person gives up on it and on what comes after it.
+/// A person gives up on it and on what comes after it.
 pub(crate) async fn cancel_delivery(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<DeliveryId>,
     Json(why): Json<Why>,
-) -> Result<Response, Problem> {
+) -> Result<Settled, Problem> {
     let decision = why.by(&caller, api.shared.clock.now())?;
     let decided = api.shared.store.delivery_cancel(&caller.scope, &id, decision).await?;
     api.shared.deliveries_due.ring();
-    Ok(answer(decided))
+    Ok(Settled(decided))
 }
 
-pub(crate) fn render(row: &Delivery) -> Value {
-    json!({
-        "id": row.id,
-        "event": row.event,
-        "run": row.run,
-        "mapping": row.mapping,
-        "key": row.key,
-        "call_id": row.call_id,
-        "connection": row.connection,
-        "operation": row.operation,
-        "body": row.body,
-        "planned_body": row.planned_body,
-        "after": row.after,
-        "ledger": row.ledger,
-        "once": row.once,
-        "ordering_key": row.ordering_key,
-        "state": row.state,
-        "in_doubt": row.in_doubt,
-        "attempts": row.attempts,
-        "due_at": (row.state == DeliveryState::Pending).then(|| row.due_at.to_string()),
-        "response": row.response,
-        "late_response": row.late_response,
-        "reason": row.reason,
-        "assignee": row.assignee,
-        "created_at": row.created_at.to_string(),
-        "updated_at": row.updated_at.to_string(),
-    })
+/// A delivery.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Delivery")]
+pub(crate) struct Answer {
+    id: DeliveryId,
+    event: EventId,
+    run: RunId,
+    mapping: MappingId,
+    /// Unique in the plan.
+    key: String,
+    /// Identity of the call in every attempt.
+    call_id: String,
+    connection: ConnectionId,
+    operation: String,
+    /// What is sent; after the first attempt with the copied values in.
+    body: Value,
+    /// As its module planned it, where a person corrected it; null otherwise.
+    planned_body: Option<Value>,
+    /// Keys of deliveries that must be delivered first.
+    after: Vec<String>,
+    /// The accounting lines that it stands for.
+    ledger: Vec<LedgerLine>,
+    /// The economic fact that it records, if it names one.
+    once: Option<String>,
+    ordering_key: String,
+    state: DeliveryState,
+    /// Whether an earlier attempt may have been carried out.
+    in_doubt: bool,
+    /// When it is due, if it is pending.
+    due_at: Option<Time>,
+    /// What the other system answered; null before.
+    response: Value,
+    /// What it answered to an attempt whose lease was lost by then; null when nothing came.
+    late_response: Value,
+    /// Why it stands where it stands; null when there is nothing to say.
+    reason: Value,
+    /// Who looks after it.
+    assignee: Option<String>,
+    created_at: Time,
+    updated_at: Time,
 }
 
-pub(crate) fn render_with(row: &Delivery, attempts: &[Attempt]) -> Value {
-    let attempts: Vec<Value> = attempts
-        .iter()
-        .map(|attempt| {
-            json!({
-                "number": attempt.number,
-                "owner": attempt.owner,
-                "started_at": attempt.started_at.to_string(),
-                "finished_at": attempt.finished_at.map(|at| at.to_string()),
-                "verdict": attempt.verdict,
-                "detail": attempt.detail,
-                "sent_sha256": attempt.sent_sha256,
-                "late": attempt.late,
-            })
-        })
-        .collect();
-    let mut told = render(row);
-    if let Some(told) = told.as_object_mut() {
-        told.insert("attempts".to_owned(), json!(attempts));
+/// A delivery in a list.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ListedDelivery")]
+pub(crate) struct Listed {
+    #[serde(flatten)]
+    delivery: Answer,
+    /// How many were begun.
+    attempts: u32,
+}
+
+/// A delivery with all that was tried.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "WholeDelivery")]
+pub(crate) struct Whole {
+    #[serde(flatten)]
+    delivery: Answer,
+    attempts: Vec<AttemptAnswer>,
+    /// What people decided about it; when one delivery is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decisions: Option<Vec<desk::PastAnswer>>,
+}
+
+/// One try.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Attempt")]
+pub(crate) struct AttemptAnswer {
+    /// From 1.
+    number: u32,
+    /// Which incarnation of a host made it.
+    owner: String,
+    started_at: Time,
+    /// Null: its end is not known, or it is under way.
+    finished_at: Option<Time>,
+    verdict: Option<String>,
+    /// What the other system said.
+    detail: Value,
+    /// SHA-256 of the bytes that were sent, in hex.
+    sent_sha256: Option<String>,
+    /// What its owner reported after the lease was lost: `{"verdict","detail"}`; null when nothing.
+    late: Value,
+}
+
+fn answer(row: &Delivery) -> Answer {
+    Answer {
+        id: row.id.clone(),
+        event: row.event.clone(),
+        run: row.run.clone(),
+        mapping: row.mapping.clone(),
+        key: row.key.clone(),
+        call_id: row.call_id.clone(),
+        connection: row.connection.clone(),
+        operation: row.operation.clone(),
+        body: row.body.clone(),
+        planned_body: row.planned_body.clone(),
+        after: row.after.clone(),
+        ledger: row.ledger.clone(),
+        once: row.once.clone(),
+        ordering_key: row.ordering_key.clone(),
+        state: row.state,
+        in_doubt: row.in_doubt,
+        due_at: (row.state == DeliveryState::Pending).then(|| row.due_at.into()),
+        response: row.response.clone(),
+        late_response: row.late_response.clone(),
+        reason: row.reason.clone(),
+        assignee: row.assignee.clone(),
+        created_at: row.created_at.into(),
+        updated_at: row.updated_at.into(),
     }
-    told
+}
+
+/// A delivery with every attempt.
+pub(crate) fn whole(row: &Delivery, attempts: &[Attempt]) -> Whole {
+    let attempts = attempts.iter().map(|attempt| AttemptAnswer {
+        number: attempt.number,
+        owner: attempt.owner.clone(),
+        started_at: attempt.started_at.into(),
+        finished_at: attempt.finished_at.map(Time::from),
+        verdict: attempt.verdict.clone(),
+        detail: attempt.detail.clone(),
+        sent_sha256: attempt.sent_sha256.clone(),
+        late: attempt.late.clone(),
+    });
+    Whole { delivery: answer(row), attempts: attempts.collect(), decisions: None }
 }

@@ -1,8 +1,10 @@
 //! Events, each with its whole story: runs, deliveries, attempts.
 
-use axum::{extract::State, http::header, response::IntoResponse};
+use aide::axum::{ApiRouter, routing::get_with};
+use axum::extract::State;
 use portolan_domain::{
-    EventId, Scope,
+    Environment, EventId, Scope, SourceId,
+    contract::ReferenceKey,
     state::{DeliveryState, EventState, RunState},
 };
 use portolan_store::{
@@ -11,13 +13,15 @@ use portolan_store::{
     event::{Event, EventFilter},
     run::Run,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Api,
+    answer::{Download, List, Time},
     auth::{InScope, Viewer},
     deliveries,
+    openapi::op,
     page::{self, Paged},
     params::Id,
     problem::Problem,
@@ -25,91 +29,121 @@ use crate::{
     runs,
 };
 
-#[derive(Deserialize)]
+pub(crate) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/events",
+            get_with(list_events, op("list_events", "The events of the environment that match")),
+        )
+        .api_route(
+            "/events/{id}",
+            get_with(
+                get_event,
+                op("get_event", "An event, what its mappings decided, every delivery and attempt"),
+            ),
+        )
+        .api_route(
+            "/events/{id}/payload",
+            get_with(get_payload, op("get_event_payload", "The bytes as they came, but for card numbers")),
+        )
+        .api_route(
+            "/references",
+            get_with(
+                find_references,
+                op("find_references", "Which objects, and through which events, a system knows as an id"),
+            ),
+        )
+        .with_path_items(|path| path.tag("events"))
+}
+
+/// Which events.
+#[derive(Deserialize, JsonSchema)]
 pub(crate) struct Filter {
     state: Option<EventState>,
     kind: Option<String>,
+    /// The object that it happened to.
     object_id: Option<String>,
+    /// What the sender calls it: Stripe's `evt_…`.
     idempotency_key: Option<String>,
 }
 
-/// `GET …/events?state=&kind=&object_id=&idempotency_key=`: newest first.
+/// Newest first.
 pub(crate) async fn list_events(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Query(filter): Query<Filter>,
     Paged(page): Paged,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<List<Answer>>, Problem> {
     let Filter { state, kind, object_id, idempotency_key } = filter;
     let filter = EventFilter { state, kind, object_id, idempotency_key };
     let events = api.shared.store.event_list(&caller.scope, filter, page.clone()).await?;
-    Ok(axum::Json(page::answer(&page, &events, |event| event.id.to_string(), render)))
+    Ok(page::answer(&page, &events, |event| event.id.to_string(), answer))
 }
 
-/// `GET …/events/{id}`: the event, what its mappings decided, every delivery and every attempt.
+/// The event, what its mappings decided, every delivery and every attempt.
 pub(crate) async fn get_event(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Id(id): Id<EventId>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<Story>, Problem> {
     let store = &api.shared.store;
     let event = store.event_get(&caller.scope, &id).await?;
-    let mut told = render(&event);
-    let mut stories = Vec::new();
+    let mut runs = Vec::new();
     let mut standings = vec![standing_of_event(event.state)];
     for run in store.run_of_event(&caller.scope, &id).await? {
         let rows = store.delivery_of_run(&caller.scope, &run.id).await?;
         standings.push(standing_of_run(&run, &rows));
-        stories.push(story(&**store, &caller.scope, &run, rows).await?);
+        runs.push(story(&**store, &caller.scope, &run, rows).await?);
     }
     // The standing that most wants a person's eye is the event's.
     let standing = standings.into_iter().flatten().max().unwrap_or(Standing::Delivered);
-    if let Some(told) = told.as_object_mut() {
-        told.insert("standing".to_owned(), json!(standing));
-        told.insert("runs".to_owned(), json!(stories));
-    }
-    Ok(axum::Json(told))
+    Ok(axum::Json(Story { event: answer(&event), standing, runs }))
 }
 
-/// `GET …/events/{id}/payload`: the bytes as they came, but for card numbers.
+/// The bytes as they came, but for card numbers.
 pub(crate) async fn get_payload(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Id(id): Id<EventId>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Download, Problem> {
     let event = api.shared.store.event_get(&caller.scope, &id).await?;
-    // As a download of unknown kind: it is a stranger's text, and no browser should take it for a page.
-    let headers = [
-        (header::CONTENT_TYPE, "application/octet-stream"),
-        (header::CONTENT_DISPOSITION, "attachment"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    Ok((headers, event.payload))
+    Ok(Download(event.payload))
 }
 
-#[derive(Deserialize)]
+/// An object of a system.
+#[derive(Deserialize, JsonSchema)]
 pub(crate) struct ById {
+    /// `epicor`
     system: String,
+    /// As the system calls it: an ERP document number, say.
     id: String,
 }
 
-/// `GET …/references?system=&id=`: which objects, and through which events, a system knows as `id` (an ERP
+/// What is known of an object.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Reference")]
+pub(crate) struct ReferenceAnswer {
+    /// The object at home.
+    key: ReferenceKey,
+    /// Through which event it was learnt.
+    event: EventId,
+}
+
+/// Which objects, and through which events, a system knows as `id` (an ERP
 /// document number, say).
 pub(crate) async fn find_references(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Query(ById { system, id }): Query<ById>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<List<ReferenceAnswer>>, Problem> {
     let found = api.shared.store.reference_reverse(&caller.scope, &system, &id).await?;
-    let items: Vec<Value> =
-        found.into_iter().map(|found| json!({ "key": found.key, "event": found.event })).collect();
-    Ok(axum::Json(json!({ "items": items, "next": null })))
+    Ok(List::whole(found.into_iter().map(|found| ReferenceAnswer { key: found.key, event: found.event })))
 }
 
 /// Where an event stands as a whole, from what wants no eye to what wants one most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Standing {
+pub(crate) enum Standing {
     Skipped,
     Delivered,
     Refused,
@@ -147,32 +181,78 @@ fn standing_of_run(run: &Run, deliveries: &[Delivery]) -> Option<Standing> {
     of_deliveries.chain([of_run]).max()
 }
 
-async fn story(store: &dyn Store, scope: &Scope, run: &Run, rows: Vec<Delivery>) -> Result<Value, Problem> {
-    let mut told = runs::render(run);
-    let mut items = Vec::with_capacity(rows.len());
+async fn story(
+    store: &dyn Store,
+    scope: &Scope,
+    run: &Run,
+    rows: Vec<Delivery>,
+) -> Result<RunStory, Problem> {
+    let mut told = Vec::with_capacity(rows.len());
     for row in rows {
         let attempts = store.delivery_attempts(scope, &row.id).await?;
-        items.push(deliveries::render_with(&row, &attempts));
+        told.push(deliveries::whole(&row, &attempts));
     }
-    if let Some(told) = told.as_object_mut() {
-        told.insert("deliveries".to_owned(), json!(items));
-    }
-    Ok(told)
+    Ok(RunStory { run: runs::answer(run), deliveries: told })
 }
 
-fn render(event: &Event) -> Value {
-    json!({
-        "id": event.id,
-        "environment": event.scope.environment,
-        "source": event.source,
-        "system": event.system,
-        "kind": event.kind,
-        "object_id": event.object_id,
-        "idempotency_key": event.idempotency_key,
-        "occurred_at": event.occurred_at.to_string(),
-        "received_at": event.received_at.to_string(),
-        "state": event.state,
-        "reason": event.reason,
-        "cards_masked": event.cards_masked,
-    })
+/// An event.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Event")]
+pub(crate) struct Answer {
+    id: EventId,
+    environment: Environment,
+    source: SourceId,
+    system: String,
+    /// What happened; empty when it could not be read.
+    kind: String,
+    /// The object that it happened to.
+    object_id: Option<String>,
+    /// What the sender calls it.
+    idempotency_key: String,
+    /// By the source's clock.
+    occurred_at: Time,
+    /// By the host's clock.
+    received_at: Time,
+    /// What became of it at intake.
+    state: EventState,
+    /// Why, when it is dead or unrouted.
+    reason: Option<String>,
+    /// How many card numbers were masked before it was stored.
+    cards_masked: u32,
+}
+
+/// An event and all that followed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EventStory")]
+pub(crate) struct Story {
+    #[serde(flatten)]
+    event: Answer,
+    /// Where it stands as a whole.
+    standing: Standing,
+    runs: Vec<RunStory>,
+}
+
+/// A run and all that followed.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct RunStory {
+    #[serde(flatten)]
+    run: runs::Answer,
+    deliveries: Vec<deliveries::Whole>,
+}
+
+fn answer(event: &Event) -> Answer {
+    Answer {
+        id: event.id.clone(),
+        environment: event.scope.environment,
+        source: event.source.clone(),
+        system: event.system.clone(),
+        kind: event.kind.clone(),
+        object_id: event.object_id.clone(),
+        idempotency_key: event.idempotency_key.clone(),
+        occurred_at: event.occurred_at.into(),
+        received_at: event.received_at.into(),
+        state: event.state,
+        reason: event.reason.clone(),
+        cards_masked: event.cards_masked,
+    }
 }

@@ -1,28 +1,48 @@
 //! What keeps an operator informed.
 
-use axum::{extract::State, http::header, response::IntoResponse};
+use aide::axum::{ApiRouter, routing::get_with};
+use axum::extract::State;
 use metrics::gauge;
 use portolan_store::Backlog;
 
-use crate::{Api, problem::Problem};
+use crate::{
+    Api,
+    answer::Text,
+    openapi::{op, openapi},
+    problem::{self, Problem},
+};
 
-/// The process is alive.
-pub(crate) async fn healthz() -> &'static str {
-    "ok\n"
+pub(crate) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route("/healthz", get_with(healthz, op("healthz", "The process is alive")))
+        .api_route(
+            "/readyz",
+            get_with(readyz, op("readyz", "Events could be made durable now, and there is room for them")),
+        )
+        .api_route("/metrics", get_with(metrics, op("metrics", "Prometheus text")))
+        .api_route("/openapi.json", get_with(openapi, op("openapi", "This document")))
+        .api_route(
+            "/errors/{code}",
+            get_with(problem::page, op("error_page", "What a problem's code means, and what to do")),
+        )
+        .with_path_items(|path| path.tag("host"))
 }
 
-/// Events could be made durable now, and there is room for them.
-pub(crate) async fn readyz(State(api): State<Api>) -> Result<&'static str, Problem> {
+async fn healthz() -> Text {
+    Text::plain("ok\n")
+}
+
+async fn readyz(State(api): State<Api>) -> Result<Text, Problem> {
     if let Some(shortage) = api.shared.storage.shortage() {
         return Err(Problem::storage_low().saying(format!("Nothing new is taken in: {shortage}. Make room.")));
     }
     api.shared.store.ping().await?;
-    Ok("ready\n")
+    Ok(Text::plain("ready\n"))
 }
 
-/// Prometheus text. The backlog is counted when it is asked for; where the store does not answer, what is known of it is
+/// The backlog is counted when it is asked for; where the store does not answer, what is known of it is
 /// old, and everything else all the more worth knowing.
-pub(crate) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
+async fn metrics(State(api): State<Api>) -> Text {
     let backlog = api.shared.store.backlog().await.unwrap_or_else(|error| {
         tracing::warn!(error = &error as &dyn std::error::Error, "the backlog cannot be counted");
         Backlog::default()
@@ -33,7 +53,7 @@ pub(crate) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
     for (state, count) in backlog.deliveries {
         gauge!("portolan_deliveries", "state" => state.as_str()).set(as_gauge(count));
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], api.metrics.render())
+    Text { media_type: "text/plain; version=0.0.4", text: api.metrics.render().into() }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus gauges are floats; these count rows, not money")]

@@ -2,27 +2,63 @@
 
 use std::time::Duration;
 
+use aide::axum::{ApiRouter, routing::post_with};
 use axum::{
-    extract::{Path, Request, State},
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    extract::{Request, State},
+    http::StatusCode,
 };
+use portolan_domain::EventId;
 use portolan_pipeline::intake::{Answer, Taken};
 use portolan_proof::{Point, pass};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::{Api, body, problem::Problem};
+use crate::{Api, body, openapi::op, params, problem::Problem};
 
-/// `POST /hooks/{source}`. A 200 means that the event is on disk; its body names the event's id. A repeat is
+pub(crate) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/hooks/{source}",
+            post_with(receive, |operation| {
+                op("receive", "Takes an event from its sender: 200 when it is on disk")(operation)
+                    .input::<body::Raw>()
+            }),
+        )
+        .with_path_items(|path| path.tag("hooks"))
+}
+
+/// What was taken: one event, or those of a request that holds several.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Accepted {
+    /// One.
+    One(One),
+    /// Several, in the order of the request.
+    Several {
+        /// Each.
+        events: Vec<One>,
+    },
+}
+
+/// A stored event.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AcceptedEvent")]
+pub(crate) struct One {
+    event: EventId,
+    /// Whether it was stored before.
+    repeat: bool,
+}
+
+/// A 200 means that the event is on disk; its body names the event's id. A repeat is
 /// answered 200 with the first one's id. A request that holds several events is answered with a list.
 ///
 /// Whoever is not believed learns nothing of the source, not even whether there is one: see
 /// [`portolan_pipeline::senders::told`].
 pub(crate) async fn receive(
     State(api): State<Api>,
-    Path(source): Path<String>,
+    params::Source(source): params::Source<String>,
     request: Request,
-) -> Result<Response, Problem> {
+) -> Result<axum::Json<Accepted>, Problem> {
     if api.shared.storage.shortage().is_some() {
         metrics::counter!("portolan_events_refused_total", "code" => "storage-low").increment(1);
         return Err(Problem::storage_low());
@@ -37,10 +73,8 @@ pub(crate) async fn receive(
     pass(Point::BodyRead);
     match api.intake.accept(&source, &headers, &body).await {
         Answer::Accepted(taken) => {
-            let mut response = (StatusCode::OK, told(&taken).to_string()).into_response();
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             pass(Point::Answered);
-            Ok(response)
+            Ok(axum::Json(told(taken)))
         }
         Answer::Refused(problem) => {
             let status = if problem.asks_for_credentials() {
@@ -59,11 +93,14 @@ pub(crate) async fn receive(
     }
 }
 
-/// `{"event","repeat"}`, or a list of these under `events`.
-fn told(taken: &[Taken]) -> Value {
-    let one = |taken: &Taken| json!({ "event": taken.event, "repeat": taken.repeat });
-    match taken {
-        [single] => one(single),
-        several => json!({ "events": several.iter().map(one).collect::<Vec<_>>() }),
+fn told(taken: Vec<Taken>) -> Accepted {
+    let mut events: Vec<One> =
+        taken.into_iter().map(|taken| One { event: taken.event, repeat: taken.repeat }).collect();
+    match events.pop() {
+        Some(single) if events.is_empty() => Accepted::One(single),
+        last => {
+            events.extend(last);
+            Accepted::Several { events }
+        }
     }
 }

@@ -9,6 +9,7 @@
 //! This crate must not know SQL, wasmtime or how events are carried out: it asks store, sandbox and pipeline.
 
 mod alerts;
+mod answer;
 mod audit;
 mod auth;
 mod backups;
@@ -16,6 +17,7 @@ mod body;
 mod connections;
 mod deliveries;
 mod desk;
+mod etag;
 mod events;
 mod health;
 mod hooks;
@@ -23,6 +25,7 @@ mod keys;
 mod lookups;
 mod mappings;
 mod modules;
+mod openapi;
 mod page;
 mod params;
 mod problem;
@@ -37,15 +40,14 @@ mod vault;
 
 use std::{path::PathBuf, sync::Arc};
 
-use axum::{
-    Router,
-    routing::{get, post},
-};
+use aide::axum::ApiRouter;
+use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use portolan_pipeline::{Shared, intake::Intake, rotation::Rotation, vault::Vault};
 use portolan_sandbox::Sandbox;
 
 pub use auth::{KeySecret, new_key};
+pub use openapi::document;
 
 /// Numbers that bound requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +97,8 @@ pub struct Api {
     settings: Arc<ApiSettings>,
     room: body::Room,
     uploads: modules::Uploads,
+    /// Held while something is changed as it was seen.
+    changes: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Api {
@@ -110,8 +114,8 @@ impl Api {
         let intake = Arc::new(Intake::new(shared.clone()));
         let room = body::Room::new(settings.bodies_bytes_max);
         let uploads = modules::Uploads::new(&settings);
-        let (rotation, settings) = (None, Arc::new(settings));
-        Self { shared, intake, sandbox, vault, rotation, metrics, settings, room, uploads }
+        let (rotation, settings, changes) = (None, Arc::new(settings), Arc::default());
+        Self { shared, intake, sandbox, vault, rotation, metrics, settings, room, uploads, changes }
     }
 
     /// With master keys that can be changed.
@@ -121,72 +125,39 @@ impl Api {
         self
     }
 
-    /// All routes.
+    /// All routes, served.
     pub fn router(self) -> Router {
-        let in_environment = Router::new()
-            .route("/connections", get(connections::list_connections).post(connections::create_connection))
-            .route("/connections/{id}", get(connections::get_connection).put(connections::update_connection))
-            .route("/connections/{id}/test", post(connections::test_connection))
-            .route("/connections/{id}/pause", post(connections::pause_connection))
-            .route("/connections/{id}/resume", post(connections::resume_connection))
-            .route("/connections/{id}/reset", post(connections::reset_connection))
-            .route("/sources", get(sources::list_sources).post(sources::create_source))
-            .route("/sources/{id}", get(sources::get_source).put(sources::update_source))
-            .route("/sources/{id}/register", post(register::register_source))
-            .route("/sources/{id}/rotate", post(sources::rotate_secret))
-            .route("/lookup-tables", get(lookups::list_tables))
-            .route("/lookup-tables/{table}/rows", get(lookups::list_rows).put(lookups::put_rows))
-            .route("/lookup-tables/{table}/rows/{key}", get(lookups::get_row).delete(lookups::delete_row))
-            .route("/mappings", get(mappings::list_mappings).post(mappings::create_mapping))
-            .route("/mappings/{id}", get(mappings::get_mapping).patch(mappings::update_mapping))
-            .route("/events", get(events::list_events))
-            .route("/events/{id}", get(events::get_event))
-            .route("/events/{id}/payload", get(events::get_payload))
-            .route("/runs", get(runs::list_runs))
-            .route("/runs/{id}", get(runs::get_run))
-            .route("/runs/{id}/redrive", post(runs::redrive_run))
-            .route("/holds", get(runs::list_holds))
-            .route("/holds/{id}/approve", post(runs::approve_hold))
-            .route("/holds/{id}/refuse", post(runs::refuse_hold))
-            .route("/deliveries", get(deliveries::list_deliveries))
-            .route("/deliveries/redrive", post(deliveries::redrive_deliveries))
-            .route("/deliveries/{id}", get(deliveries::get_delivery))
-            .route("/deliveries/{id}/redrive", post(deliveries::redrive_delivery))
-            .route("/deliveries/{id}/adopt", post(deliveries::adopt_delivery))
-            .route("/deliveries/{id}/cancel", post(deliveries::cancel_delivery))
-            .route("/deliveries/{id}/correct", post(deliveries::correct_delivery))
-            .route("/deliveries/{id}/assign", post(deliveries::assign_delivery))
-            .route("/deliveries/{id}/resolve", post(deliveries::resolve_delivery))
-            .route("/settings", get(desk::get_settings).put(desk::put_settings))
-            .route("/proposals", get(desk::list_proposals))
-            .route("/references", get(events::find_references))
-            .route("/reconciliation", get(backups::get_reconciliation))
-            .route("/reconciliation/end", post(backups::end_reconciliation))
-            .route("/alerts", get(alerts::list_alerts))
-            .route("/alerts/{id}/resolve", post(alerts::resolve_alert));
-        let v1 = Router::new()
-            .route("/tenants", get(tenants::list_tenants).post(tenants::create_tenant))
-            .route("/tenants/{tenant}/keys", get(keys::list_keys).post(keys::create_key))
-            .route("/tenants/{tenant}/keys/{id}", axum::routing::delete(keys::delete_key))
-            .route("/key/rotate", post(keys::rotate_key))
-            .route("/audit", get(audit::list_audit))
-            .route("/audit/verify", get(audit::verify_audit))
-            .route("/backup", post(backups::take_backup))
-            .route("/reconciliations", get(backups::list_reconciliations))
-            .route("/vault/rotate", post(vault::rotate_master_key))
-            .route("/connectors", get(connections::list_connectors))
-            .route("/modules", get(modules::list_modules).post(modules::upload_module))
-            .route("/modules/{digest}", get(modules::get_module))
-            .nest("/environments/{environment}", in_environment);
-        Router::new()
-            .route("/hooks/{source}", post(hooks::receive))
-            .nest("/api/v1", v1)
-            .route("/healthz", get(health::healthz))
-            .route("/readyz", get(health::readyz))
-            .route("/metrics", get(health::metrics))
+        let (router, _) = openapi::finish(routes());
+        router
             .fallback(problem::no_route)
             .method_not_allowed_fallback(problem::no_method)
             .layer(axum::middleware::from_fn(problem::with_request_id))
             .with_state(self)
     }
+}
+
+/// All routes, and what the OpenAPI document says of them: every noun has its own.
+fn routes() -> ApiRouter<Api> {
+    let in_environment = ApiRouter::new()
+        .merge(connections::routes())
+        .merge(sources::routes())
+        .merge(register::routes())
+        .merge(lookups::routes())
+        .merge(mappings::routes())
+        .merge(events::routes())
+        .merge(runs::routes())
+        .merge(deliveries::routes())
+        .merge(desk::routes())
+        .merge(alerts::routes())
+        .merge(backups::routes_of_environment());
+    let v1 = ApiRouter::new()
+        .merge(tenants::routes())
+        .merge(keys::routes())
+        .merge(modules::routes())
+        .merge(connections::routes_of_host())
+        .merge(audit::routes())
+        .merge(backups::routes())
+        .merge(vault::routes())
+        .nest("/environments/{environment}", in_environment);
+    ApiRouter::new().merge(hooks::routes()).merge(health::routes()).nest("/api/v1", v1)
 }

@@ -2,20 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use axum::{extract::State, http::StatusCode};
+use aide::axum::{ApiRouter, routing::get_with};
+use axum::extract::State;
 use portolan_connectors::Effect;
 use portolan_domain::{
-    ConnectionId, MappingId, ModuleDigest, SourceId,
+    ConnectionId, Environment, MappingId, ModuleDigest, SourceId,
     contract::{Description, kind_covers},
 };
 use portolan_store::mapping::{Mapping, MappingChange};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
     Api,
+    answer::{Created, List, Tagged, Time},
     auth::{Developer, InScope, Viewer},
     body::Json,
+    etag::{self, IfMatch, Seen},
+    openapi::op,
     page::{self, Paged},
     params::Id,
     problem::Problem,
@@ -25,21 +30,43 @@ use crate::{
 /// Event kinds of one mapping.
 const KINDS_MAX: usize = 100;
 
-#[derive(Deserialize)]
+pub(crate) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/mappings",
+            get_with(list_mappings, op("list_mappings", "The mappings of the environment"))
+                .post_with(create_mapping, op("create_mapping", "Makes a mapping, checked as a whole")),
+        )
+        .api_route(
+            "/mappings/{id}",
+            get_with(get_mapping, op("get_mapping", "A mapping")).patch_with(
+                update_mapping,
+                op("update_mapping", "Moves the pin, changes settings or connections, switches on or off"),
+            ),
+        )
+        .with_path_items(|path| path.tag("mappings"))
+}
+
+/// A mapping to be made.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewMapping {
+    /// 1 to 100 characters; unique in the environment.
     name: String,
     source: SourceId,
     /// Default: every kind that the module serves of the source's system.
     kinds: Option<Vec<String>>,
     module: ModuleDigest,
+    /// Valid against the module's schema.
     #[serde(default)]
     settings: Map<String, Value>,
+    /// The module's name for a connection → the tenant's connection.
     #[serde(default)]
     connections: BTreeMap<String, ConnectionId>,
 }
 
-#[derive(Deserialize)]
+/// What of a mapping is changed; what is left out stays.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangedMapping {
     module: Option<ModuleDigest>,
@@ -48,12 +75,11 @@ pub(crate) struct ChangedMapping {
     enabled: Option<bool>,
 }
 
-/// `POST …/mappings`
 pub(crate) async fn create_mapping(
     State(api): State<Api>,
     caller: InScope<Developer>,
     Json(new): Json<NewMapping>,
-) -> Result<(StatusCode, axum::Json<Value>), Problem> {
+) -> Result<Created<Answer>, Problem> {
     check_name(&new.name)?;
     let store = &api.shared.store;
     let source = store.source_get(&caller.scope, &new.source).await.map_err(|_| foreign("source"))?;
@@ -75,21 +101,24 @@ pub(crate) async fn create_mapping(
     };
     check_kinds(&mapping.kinds, &served)?;
     check(&api, &mapping, &module.description).await?;
-    let answer = render(&mapping);
+    let answer = answer(&mapping);
     store.mapping_create(mapping).await?;
     api.shared.routes.forget();
-    Ok((StatusCode::CREATED, axum::Json(answer)))
+    Ok(Created(answer))
 }
 
-/// `PATCH …/mappings/{id}`: moves the pin, changes settings or connections, switches on or off.
+/// Moves the pin, changes settings or connections, switches on or off.
 pub(crate) async fn update_mapping(
     State(api): State<Api>,
     caller: InScope<Developer>,
     Id(id): Id<MappingId>,
+    seen: IfMatch,
     Json(changed): Json<ChangedMapping>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<Tagged<Answer>, Problem> {
     let store = &api.shared.store;
+    let _alone = etag::alone(&api).await;
     let mut mapping = store.mapping_get(&caller.scope, &id).await?;
+    seen.check(&answer(&mapping))?;
     mapping.module = changed.module.clone().unwrap_or(mapping.module);
     let settings = changed.settings.map(Value::Object);
     mapping.settings = settings.clone().unwrap_or(mapping.settings);
@@ -104,26 +133,24 @@ pub(crate) async fn update_mapping(
     };
     let mapping = store.mapping_update(&caller.scope, &id, change).await?;
     api.shared.routes.forget();
-    Ok(axum::Json(render(&mapping)))
+    Ok(Tagged(answer(&mapping)))
 }
 
-/// `GET …/mappings`
 pub(crate) async fn list_mappings(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Paged(page): Paged,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<List<Answer>>, Problem> {
     let mappings = api.shared.store.mapping_list(&caller.scope, page.clone()).await?;
-    Ok(axum::Json(page::answer(&page, &mappings, |mapping| mapping.id.to_string(), render)))
+    Ok(page::answer(&page, &mappings, |mapping| mapping.id.to_string(), answer))
 }
 
-/// `GET …/mappings/{id}`
 pub(crate) async fn get_mapping(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Id(id): Id<MappingId>,
-) -> Result<axum::Json<Value>, Problem> {
-    Ok(axum::Json(render(&api.shared.store.mapping_get(&caller.scope, &id).await?)))
+) -> Result<Tagged<Answer>, Problem> {
+    Ok(Tagged(answer(&api.shared.store.mapping_get(&caller.scope, &id).await?)))
 }
 
 fn foreign(what: &str) -> Problem {
@@ -206,17 +233,38 @@ fn check_settings(mapping: &Mapping, description: &Description) -> Result<(), Pr
     Err(Problem::unprocessable("invalid-settings", text).with("errors", json!(errors)))
 }
 
-fn render(mapping: &Mapping) -> Value {
-    json!({
-        "id": mapping.id,
-        "name": mapping.name,
-        "environment": mapping.scope.environment,
-        "source": mapping.source,
-        "kinds": mapping.kinds,
-        "module": mapping.module,
-        "settings": mapping.settings,
-        "connections": mapping.connections,
-        "enabled": mapping.enabled,
-        "created_at": mapping.created_at.to_string(),
-    })
+/// A mapping.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Mapping")]
+pub(crate) struct Answer {
+    id: MappingId,
+    name: String,
+    environment: Environment,
+    source: SourceId,
+    kinds: Vec<String>,
+    /// The module version that it is pinned to.
+    module: ModuleDigest,
+    settings: Value,
+    /// The module's name for a connection → the tenant's connection.
+    connections: BTreeMap<String, ConnectionId>,
+    /// Whether events are routed to it.
+    enabled: bool,
+    created_at: Time,
+}
+
+impl Seen for Answer {}
+
+fn answer(mapping: &Mapping) -> Answer {
+    Answer {
+        id: mapping.id.clone(),
+        name: mapping.name.clone(),
+        environment: mapping.scope.environment,
+        source: mapping.source.clone(),
+        kinds: mapping.kinds.clone(),
+        module: mapping.module.clone(),
+        settings: mapping.settings.clone(),
+        connections: mapping.connections.clone(),
+        enabled: mapping.enabled,
+        created_at: mapping.created_at.into(),
+    }
 }

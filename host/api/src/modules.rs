@@ -6,23 +6,64 @@ use std::{
     time::Duration,
 };
 
+use aide::axum::{ApiRouter, routing::get_with};
 use axum::{
     extract::{Request, State},
     http::StatusCode,
 };
-use portolan_domain::{ModuleDigest, TenantId};
+use portolan_domain::{ModuleDigest, TenantId, contract::Description};
 use portolan_sandbox::{AdmitError, ModuleLimits};
 use portolan_store::module::Module;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 
 use crate::{
     Api, ApiSettings,
+    answer::{List, Time, Uploaded},
     auth::{Developer, OfTenant, Viewer},
     body,
+    openapi::op,
     page::{self, Paged},
     params::Digest,
     problem::Problem,
 };
+
+pub(crate) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/modules",
+            get_with(list_modules, op("list_modules", "The tenant's modules")).post_with(
+                upload_module,
+                |operation| {
+                    op("upload_module", "Uploads, checks, compiles and describes a module")(operation)
+                        .input::<body::Raw>()
+                        .response_with::<422, Problem, _>(|refused| {
+                            refused.description("What is wrong with it, and the remedy.")
+                        })
+                },
+            ),
+        )
+        .api_route(
+            "/modules/{digest}",
+            get_with(get_module, op("get_module", "A module and what it says of itself")),
+        )
+        .with_path_items(|path| path.tag("modules"))
+}
+
+/// A module.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Module")]
+pub(crate) struct Answer {
+    digest: ModuleDigest,
+    name: String,
+    /// Semantic version.
+    version: String,
+    /// What it said of itself when it was uploaded.
+    description: Description,
+    component_bytes: u64,
+    uploaded_at: Time,
+}
 
 /// Who uploads, so that nobody takes all places; and the memory of all uploads together.
 #[derive(Debug, Clone)]
@@ -71,13 +112,13 @@ fn busy(text: &'static str) -> Problem {
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "uploads-busy", text)
 }
 
-/// `POST /api/v1/modules`: the body is the component (or a core module that carries the component type). 201
+/// The body is the component (or a core module that carries the component type). 201
 /// when it is new, 200 when the tenant has it already, 422 naming what is wrong with it and the remedy.
 pub(crate) async fn upload_module(
     State(api): State<Api>,
     caller: OfTenant<Developer>,
     request: Request,
-) -> Result<(StatusCode, axum::Json<Value>), Problem> {
+) -> Result<Uploaded<Answer>, Problem> {
     if api.shared.storage.shortage().is_some() {
         return Err(Problem::storage_low());
     }
@@ -88,7 +129,7 @@ pub(crate) async fn upload_module(
     let bytes = body::read(request, limits).await?;
     let digest = ModuleDigest::of(&bytes);
     if let Ok(known) = api.shared.store.module_get(&caller.tenant, &digest).await {
-        return Ok((StatusCode::OK, axum::Json(render(&known))));
+        return Ok(Uploaded { new: false, told: answer(&known) });
     }
     let limits = ModuleLimits::default();
     let admitted = api.sandbox.admit(&caller.tenant, bytes.to_vec(), &limits).await.map_err(refused)?;
@@ -103,28 +144,26 @@ pub(crate) async fn upload_module(
         component_bytes: u64::try_from(admitted.component.len()).unwrap_or(u64::MAX),
         uploaded_at: api.shared.clock.now(),
     };
-    let answer = render(&module);
+    let told = answer(&module);
     let new = api.shared.store.module_create(module, admitted.component).await?;
-    Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, axum::Json(answer)))
+    Ok(Uploaded { new, told })
 }
 
-/// `GET /api/v1/modules`
 pub(crate) async fn list_modules(
     State(api): State<Api>,
     caller: OfTenant<Viewer>,
     Paged(page): Paged,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<List<Answer>>, Problem> {
     let modules = api.shared.store.module_list(&caller.tenant, page.clone()).await?;
-    Ok(axum::Json(page::answer(&page, &modules, |module| module.digest.to_string(), render)))
+    Ok(page::answer(&page, &modules, |module| module.digest.to_string(), answer))
 }
 
-/// `GET /api/v1/modules/{digest}`
 pub(crate) async fn get_module(
     State(api): State<Api>,
     caller: OfTenant<Viewer>,
     Digest(digest): Digest<ModuleDigest>,
-) -> Result<axum::Json<Value>, Problem> {
-    Ok(axum::Json(render(&api.shared.store.module_get(&caller.tenant, &digest).await?)))
+) -> Result<axum::Json<Answer>, Problem> {
+    Ok(axum::Json(answer(&api.shared.store.module_get(&caller.tenant, &digest).await?)))
 }
 
 fn refused(error: AdmitError) -> Problem {
@@ -137,13 +176,13 @@ fn refused(error: AdmitError) -> Problem {
     }
 }
 
-fn render(module: &Module) -> Value {
-    json!({
-        "digest": module.digest,
-        "name": module.description.name,
-        "version": module.description.version,
-        "description": module.description,
-        "component_bytes": module.component_bytes,
-        "uploaded_at": module.uploaded_at.to_string(),
-    })
+fn answer(module: &Module) -> Answer {
+    Answer {
+        digest: module.digest.clone(),
+        name: module.description.name.clone(),
+        version: module.description.version.clone(),
+        description: module.description.clone(),
+        component_bytes: module.component_bytes,
+        uploaded_at: module.uploaded_at.into(),
+    }
 }

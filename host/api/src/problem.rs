@@ -3,6 +3,11 @@
 
 use std::panic::AssertUnwindSafe;
 
+use aide::{
+    OperationOutput,
+    generate::GenContext,
+    openapi::{Operation, Response as Documented},
+};
 use axum::{
     extract::Request,
     http::{HeaderValue, StatusCode, header},
@@ -11,7 +16,13 @@ use axum::{
 };
 use futures::FutureExt;
 use portolan_store::StoreError;
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
+
+use crate::{
+    answer::{self, Text},
+    params::Code,
+};
 
 /// Nobody makes room within a second.
 const STORAGE_LOW_RETRY_S: u16 = 30;
@@ -76,10 +87,41 @@ impl From<StoreError> for Problem {
     }
 }
 
+/// What everything that goes wrong looks like (RFC 9457). Some have members of their own besides.
+#[derive(JsonSchema)]
+#[schemars(rename = "Problem")]
+#[expect(dead_code, reason = "the shape of what `into_response` writes")]
+struct Told {
+    /// `/errors/{code}`: a page that tells what it means and what to do.
+    r#type: String,
+    /// Stable and machine-readable.
+    code: String,
+    /// The status in words.
+    title: String,
+    /// The status.
+    status: u16,
+    /// What is wrong, and the remedy.
+    detail: String,
+}
+
+/// A problem as the OpenAPI document tells it.
+pub(crate) fn response(ctx: &mut GenContext, description: &str) -> Documented {
+    let schema = ctx.schema.subschema_for::<Told>();
+    answer::of_kind(description, "application/problem+json", Some(schema))
+}
+
+impl OperationOutput for Problem {
+    type Inner = Self;
+
+    fn inferred_responses(ctx: &mut GenContext, _: &mut Operation) -> Vec<(Option<u16>, Documented)> {
+        vec![(None, response(ctx, "Everything that goes wrong: see `code`."))]
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut body = self.more;
-        body.insert("type".to_owned(), json!(format!("urn:portolan:error:{}", self.code)));
+        body.insert("type".to_owned(), json!(format!("/errors/{}", self.code)));
         body.insert("code".to_owned(), json!(self.code));
         body.insert("title".to_owned(), json!(self.status.canonical_reason().unwrap_or("Error")));
         body.insert("status".to_owned(), json!(self.status.as_u16()));
@@ -118,6 +160,29 @@ pub(crate) async fn with_request_id(request: Request, next: Next) -> Response {
         response.headers_mut().insert("x-request-id", value);
     }
     response
+}
+
+/// What every code means, as people read it.
+const PAGES: &str = include_str!("../../../docs/errors.md");
+
+/// The row of a code: what the tables of `docs/errors.md` say of it.
+fn row_of(code: &str) -> Option<&'static str> {
+    let named = format!("`{code}`");
+    PAGES.lines().find(|line| {
+        let cells = line.strip_prefix("| ").and_then(|row| row.split(" | ").next());
+        cells.is_some_and(|codes| codes.split(", ").any(|known| known == named))
+    })
+}
+
+/// A page about a code.
+pub(crate) async fn page(Code(code): Code<String>) -> Result<Text, Problem> {
+    let row = row_of(&code).ok_or_else(Problem::not_found)?;
+    let cells: Vec<&str> = row.trim_matches(['|', ' ']).split(" | ").collect();
+    let (status, about) = match cells.as_slice() {
+        [_, status, about @ ..] => (*status, about.join(" | ")),
+        _ => return Err(Problem::not_found()),
+    };
+    Ok(Text::plain(format!("{code} ({status})\n\n{about}\n")))
 }
 
 pub(crate) async fn no_route() -> Problem {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use aide::axum::{ApiRouter, routing::post_with};
 use axum::extract::State;
 use portolan_connectors::{CallContext, Connection, Found};
 use portolan_domain::{ConnectionId, RunId, Secret, SourceId, verdict::CallFailure};
@@ -12,13 +13,15 @@ use portolan_pipeline::{
     senders::Sender,
 };
 use portolan_store::source::Source;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     Api,
     auth::{Admin, InScope},
     body::Json,
+    openapi::op,
     params::Id,
     problem::Problem,
 };
@@ -26,7 +29,23 @@ use crate::{
 /// Where Stripe keeps which source it sends to.
 const METADATA: &str = "portolan_source";
 
-#[derive(Deserialize)]
+pub(crate) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/sources/{id}/register",
+            post_with(
+                register_source,
+                op(
+                    "register_source",
+                    "Has Stripe send to a source exactly the events that its mappings serve",
+                ),
+            ),
+        )
+        .with_path_items(|path| path.tag("sources"))
+}
+
+/// Where and through what a source is registered.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Registration {
     /// The connection to Stripe whose key may write webhook endpoints.
@@ -37,15 +56,24 @@ pub(crate) struct Registration {
     api_version: Option<String>,
 }
 
-/// `POST …/sources/{id}/register`. The answer: `{"webhook_endpoint","enabled_events","created","secret"}`, where
-/// `secret` says whether the signing secret is `stored` or `not-told` (it was there before: give its secret
-/// to the source).
+/// What was done.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Registered {
+    /// `we_…`
+    webhook_endpoint: Option<String>,
+    enabled_events: BTreeSet<String>,
+    /// False: it was there, and was changed.
+    created: bool,
+    /// `stored`: the host has its signing secret; `not-told`: it was there before, give its secret to the source.
+    secret: &'static str,
+}
+
 pub(crate) async fn register_source(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<SourceId>,
     Json(wanted): Json<Registration>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<Registered>, Problem> {
     let source = api.shared.store.source_get(&caller.scope, &id).await?;
     let route = api.shared.routes.find(&id).await.map_err(|error| Problem::unavailable(&error))?;
     let kinds = kinds(&route)?;
@@ -74,8 +102,9 @@ pub(crate) async fn register_source(
     Ok(axum::Json(answer))
 }
 
-fn told(receiver: &Value, kinds: &BTreeSet<String>, created: bool, secret: &str) -> Value {
-    json!({ "webhook_endpoint": receiver.get("id"), "enabled_events": kinds, "created": created, "secret": secret })
+fn told(receiver: &Value, kinds: &BTreeSet<String>, created: bool, secret: &'static str) -> Registered {
+    let webhook_endpoint = receiver.get("id").and_then(Value::as_str).map(str::to_owned);
+    Registered { webhook_endpoint, enabled_events: kinds.clone(), created, secret }
 }
 
 fn refuse(text: String) -> Problem {

@@ -1,34 +1,59 @@
 //! Runs, and the holds among them.
 
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
+use aide::axum::{
+    ApiRouter,
+    routing::{get_with, post_with},
 };
-use portolan_domain::{RunId, Timestamp, state::RunState};
-use portolan_store::run::{Decided, Decision, Run};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::{extract::State, response::NoContent};
+use portolan_domain::{EventId, MappingId, ModuleDigest, RunId, Timestamp, state::RunState};
+use portolan_store::run::{Decision, Run};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     Api,
+    answer::{List, Settled, Time},
     auth::{Admin, AtLeast, Developer, InScope, Viewer},
     body::Json,
+    openapi::op,
     page::{self, Paged},
     params::Id,
     problem::Problem,
     query::Query,
 };
 
-#[derive(Deserialize)]
+pub(crate) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route("/runs", get_with(list_runs, op("list_runs", "The runs of the environment in a state")))
+        .api_route("/runs/{id}", get_with(get_run, op("get_run", "A run")))
+        .api_route(
+            "/runs/{id}/redrive",
+            post_with(redrive_run, op("redrive_run", "Has a dead run executed again")),
+        )
+        .api_route(
+            "/holds",
+            get_with(list_holds, op("list_holds", "The runs that wait for a person's approval")),
+        )
+        .api_route(
+            "/holds/{id}/approve",
+            post_with(approve_hold, op("approve_hold", "Has its plan carried out")),
+        )
+        .api_route("/holds/{id}/refuse", post_with(refuse_hold, op("refuse_hold", "Drops its plan")))
+        .with_path_items(|path| path.tag("runs"))
+}
+
+/// Which runs.
+#[derive(Deserialize, JsonSchema)]
 pub(crate) struct ByState {
     state: RunState,
 }
 
 /// What a person says to a decision.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Why {
+    /// 1 to 1,000 characters.
     why: String,
 }
 
@@ -47,103 +72,120 @@ impl Why {
     }
 }
 
-/// 204 when a decision took effect; 202 when it waits for a second key.
-pub(crate) fn answer(decided: Decided) -> Response {
-    match decided {
-        Decided::Done => StatusCode::NO_CONTENT.into_response(),
-        Decided::Proposed => {
-            let text = "Four eyes: another key must make the same request to confirm it. See …/proposals.";
-            (StatusCode::ACCEPTED, axum::Json(json!({ "state": "proposed", "detail": text }))).into_response()
-        }
-    }
-}
-
-/// `GET …/runs?state=dead`
 pub(crate) async fn list_runs(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Query(ByState { state }): Query<ByState>,
     Paged(page): Paged,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<List<Answer>>, Problem> {
     let runs = api.shared.store.run_list(&caller.scope, state, page.clone()).await?;
-    Ok(axum::Json(page::answer(&page, &runs, |run| run.id.to_string(), render)))
+    Ok(page::answer(&page, &runs, |run| run.id.to_string(), answer))
 }
 
-/// `GET …/runs/{id}`
 pub(crate) async fn get_run(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Id(id): Id<RunId>,
-) -> Result<axum::Json<Value>, Problem> {
-    Ok(axum::Json(render(&api.shared.store.run_get(&caller.scope, &id).await?)))
+) -> Result<axum::Json<Answer>, Problem> {
+    Ok(axum::Json(answer(&api.shared.store.run_get(&caller.scope, &id).await?)))
 }
 
-/// `POST …/runs/{id}/redrive`: has a dead run executed again.
+/// Has a dead run executed again.
 pub(crate) async fn redrive_run(
     State(api): State<Api>,
     caller: InScope<Developer>,
     Id(id): Id<RunId>,
     Json(why): Json<Why>,
-) -> Result<StatusCode, Problem> {
+) -> Result<NoContent, Problem> {
     let decision = why.by(&caller, api.shared.clock.now())?;
     api.shared.store.run_redrive(&caller.scope, &id, decision).await?;
     api.shared.runs_due.ring();
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
-/// `GET …/holds`: the runs that wait for a person's approval.
+/// The runs that wait for a person's approval.
 pub(crate) async fn list_holds(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Paged(page): Paged,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<List<Answer>>, Problem> {
     let runs = api.shared.store.run_list(&caller.scope, RunState::Held, page.clone()).await?;
-    Ok(axum::Json(page::answer(&page, &runs, |run| run.id.to_string(), render)))
+    Ok(page::answer(&page, &runs, |run| run.id.to_string(), answer))
 }
 
-/// `POST …/holds/{id}/approve`: its plan is carried out.
+/// Its plan is carried out.
 pub(crate) async fn approve_hold(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<RunId>,
     Json(why): Json<Why>,
-) -> Result<Response, Problem> {
+) -> Result<Settled, Problem> {
     let decision = why.by(&caller, api.shared.clock.now())?;
     let decided = api.shared.store.run_approve(&caller.scope, &id, decision).await?;
     api.shared.deliveries_due.ring();
     api.shared.runs_due.ring();
-    Ok(answer(decided))
+    Ok(Settled(decided))
 }
 
-/// `POST …/holds/{id}/refuse`: its plan is dropped.
+/// Its plan is dropped.
 pub(crate) async fn refuse_hold(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<RunId>,
     Json(why): Json<Why>,
-) -> Result<StatusCode, Problem> {
+) -> Result<NoContent, Problem> {
     let decision = why.by(&caller, api.shared.clock.now())?;
     api.shared.store.run_refuse(&caller.scope, &id, decision).await?;
     api.shared.runs_due.ring();
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
-pub(crate) fn render(run: &Run) -> Value {
-    json!({
-        "id": run.id,
-        "event": run.event,
-        "mapping": run.mapping,
-        "module": run.module,
-        "state": run.state,
-        "attempts": run.attempts,
-        "process_deaths": run.process_deaths,
-        "due_at": (run.state == RunState::Pending).then(|| run.due_at.to_string()),
-        "reason": run.reason,
-        "outcome": run.outcome,
-        "facts": run.facts,
-        "log": run.log,
-        "cost": run.cost,
-        "created_at": run.created_at.to_string(),
-        "updated_at": run.updated_at.to_string(),
-    })
+/// A run.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Run")]
+pub(crate) struct Answer {
+    id: RunId,
+    event: EventId,
+    mapping: MappingId,
+    /// Of which module version; null before the first result.
+    module: Option<ModuleDigest>,
+    state: RunState,
+    /// How often it was claimed.
+    attempts: u32,
+    /// How often a host died while its module was being executed.
+    process_deaths: u32,
+    /// When it is due, if it is pending.
+    due_at: Option<Time>,
+    /// Why it stands where it stands; null when there is nothing to say.
+    reason: Value,
+    /// What the module decided, as in the contract; null before.
+    outcome: Value,
+    /// The facts that it was told.
+    facts: Value,
+    /// What it logged.
+    log: Value,
+    /// What it cost: `{"fuel", "wall_us", …}`.
+    cost: Value,
+    created_at: Time,
+    updated_at: Time,
+}
+
+pub(crate) fn answer(run: &Run) -> Answer {
+    Answer {
+        id: run.id.clone(),
+        event: run.event.clone(),
+        mapping: run.mapping.clone(),
+        module: run.module.clone(),
+        state: run.state,
+        attempts: run.attempts,
+        process_deaths: run.process_deaths,
+        due_at: (run.state == RunState::Pending).then(|| run.due_at.into()),
+        reason: run.reason.clone(),
+        outcome: run.outcome.clone(),
+        facts: run.facts.clone(),
+        log: run.log.clone(),
+        cost: run.cost.clone(),
+        created_at: run.created_at.into(),
+        updated_at: run.updated_at.into(),
+    }
 }

@@ -2,21 +2,29 @@
 
 use std::time::Duration;
 
-use axum::{extract::State, http::StatusCode};
+use aide::axum::{
+    ApiRouter,
+    routing::{get_with, post_with},
+};
+use axum::extract::State;
 use portolan_connectors::{Effect, Operation};
-use portolan_domain::{Secret, SourceId, Timestamp};
+use portolan_domain::{Environment, Secret, SourceId, Timestamp};
 use portolan_pipeline::{
     routes::{ActiveSecret, PollSettings, SourceSettings, from_sealed, sealed_for, to_sealed},
     senders::{Auth, Sender},
 };
-use portolan_store::source::Source;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use portolan_store::{poll::PollState, source::Source};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     Api,
+    answer::{Created, List, Tagged, Time},
     auth::{Admin, InScope, Viewer},
     body::Json,
+    etag::{self, IfMatch, Seen},
+    openapi::op,
     page::{self, Paged},
     params::Id,
     problem::Problem,
@@ -29,11 +37,37 @@ const SECRET_BYTES_MIN: usize = 16;
 /// Secrets of one source: two are active while one is rolled, a few more do no harm.
 const SECRETS_MAX: usize = 8;
 
-#[derive(Deserialize)]
+pub(crate) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/sources",
+            get_with(list_sources, op("list_sources", "The sources of the environment"))
+                .post_with(create_source, op("create_source", "Makes a source")),
+        )
+        .api_route(
+            "/sources/{id}",
+            get_with(get_source, op("get_source", "A source, without its secrets"))
+                .put_with(update_source, op("update_source", "Changes settings and secrets, as a whole")),
+        )
+        .api_route(
+            "/sources/{id}/rotate",
+            post_with(
+                rotate_secret,
+                op("rotate_source_secret", "A new secret; those before it end after the overlap"),
+            ),
+        )
+        .with_path_items(|path| path.tag("sources"))
+}
+
+/// A source to be made.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewSource {
+    /// 1 to 100 characters; unique in the environment.
     name: String,
+    /// `stripe`, `sap-ecc`, `epicor`, `sage-pro` or `http`.
     system: String,
+    /// How senders prove themselves, what an event is, whether the system is polled.
     #[serde(default)]
     settings: serde_json::Map<String, Value>,
     /// What senders prove themselves with: Stripe's `whsec_…`; `user:password` for Basic; a token; a key for HMAC.
@@ -41,20 +75,21 @@ pub(crate) struct NewSource {
     secrets: Vec<Secret>,
 }
 
-#[derive(Deserialize)]
+/// A source as it shall be.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangedSource {
+    /// All of them.
     settings: serde_json::Map<String, Value>,
     /// All active ones: the old and the new while a secret is rolled.
     secrets: Vec<Secret>,
 }
 
-/// `POST …/sources`
 pub(crate) async fn create_source(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Json(new): Json<NewSource>,
-) -> Result<(StatusCode, axum::Json<Value>), Problem> {
+) -> Result<Created<Answer>, Problem> {
     check_name(&new.name)?;
     let now = api.shared.clock.now();
     let source = Source {
@@ -67,28 +102,30 @@ pub(crate) async fn create_source(
         created_at: now,
     };
     let (source, poll) = seal_and_check(&api, source, new.secrets).await?;
-    let answer = render(&source);
+    let answer = answer(&source);
     api.shared.store.source_create(source.clone()).await?;
     api.shared.store.poll_schedule(&source.scope, &source.id, poll, now).await?;
-    Ok((StatusCode::CREATED, axum::Json(answer)))
+    Ok(Created(answer))
 }
 
-/// `PUT …/sources/{id}`
 pub(crate) async fn update_source(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<SourceId>,
+    seen: IfMatch,
     Json(changed): Json<ChangedSource>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<Tagged<Answer>, Problem> {
+    let _alone = etag::alone(&api).await;
     let mut source = api.shared.store.source_get(&caller.scope, &id).await?;
+    seen.check(&answer(&source))?;
     source.settings = Value::Object(changed.settings);
     let (source, poll) = seal_and_check(&api, source, changed.secrets).await?;
-    let answer = render(&source);
+    let answer = answer(&source);
     let store = &api.shared.store;
     store.source_update(&caller.scope, &id, source.settings, source.sealed_secrets).await?;
     store.poll_schedule(&caller.scope, &id, poll, api.shared.clock.now()).await?;
     api.shared.routes.forget();
-    Ok(axum::Json(answer))
+    Ok(Tagged(answer))
 }
 
 /// How long the old secret stays good unless the caller says otherwise, in seconds: as long as Stripe's default.
@@ -96,7 +133,8 @@ const OVERLAP_S_DEFAULT: u64 = 86_400;
 /// The longest that two secrets are good beside each other, in seconds.
 const OVERLAP_S_MAX: u64 = 30 * 86_400;
 
-#[derive(Deserialize)]
+/// A secret that takes the place of others.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rotation {
     /// The new one.
@@ -110,14 +148,14 @@ const fn default_overlap() -> u64 {
     OVERLAP_S_DEFAULT
 }
 
-/// `POST …/sources/{id}/rotate`: a new secret; those before it end after the overlap, by themselves. Answers the source with
+/// A new secret; those before it end after the overlap, by themselves. Answers the source with
 /// `secrets`: one entry for each that is good, with its end.
 pub(crate) async fn rotate_secret(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<SourceId>,
     Json(rotation): Json<Rotation>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<Rotated>, Problem> {
     let refuse = |text: &str| Problem::unprocessable("invalid-source", text);
     if rotation.overlap_s > OVERLAP_S_MAX {
         return Err(refuse("overlap_s: at most 30 days"));
@@ -137,48 +175,34 @@ pub(crate) async fn rotate_secret(
     let all: Vec<_> = [new].into_iter().chain(old.filter(|old| old.is_active(now_s))).collect();
     let plain: Vec<Secret> = all.iter().map(|active| active.secret.clone()).collect();
     check_secrets(sender, settings.auth_of(sender), &plain).map_err(refuse)?;
-    let mut answer = render(&source);
-    let ends = all
-        .iter()
-        .map(|active| json!({ "until": active.until_s.map(|s| Timestamp::from_seconds(s).to_string()) }));
-    if let Some(fields) = answer.as_object_mut() {
-        fields.insert("secrets".to_owned(), ends.collect());
-    }
+    let end = |active: &ActiveSecret| ActiveUntil {
+        until: active.until_s.map(Timestamp::from_seconds).map(Time::from),
+    };
+    let rotated = Rotated { source: answer(&source), secrets: all.iter().map(end).collect() };
     let sealed = api.vault.seal(&owner, &to_sealed(all)).map_err(|error| Problem::unavailable(&error))?;
     api.shared.store.source_update(&caller.scope, &id, source.settings, sealed).await?;
     api.shared.routes.forget();
-    Ok(axum::Json(answer))
+    Ok(axum::Json(rotated))
 }
 
-/// `GET …/sources`
 pub(crate) async fn list_sources(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Paged(page): Paged,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<List<Answer>>, Problem> {
     let sources = api.shared.store.source_list(&caller.scope, page.clone()).await?;
-    Ok(axum::Json(page::answer(&page, &sources, |source| source.id.to_string(), render)))
+    Ok(page::answer(&page, &sources, |source| source.id.to_string(), answer))
 }
 
-/// `GET …/sources/{id}`
 pub(crate) async fn get_source(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Id(id): Id<SourceId>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<Tagged<Answer>, Problem> {
     let store = &api.shared.store;
-    let mut answer = render(&store.source_get(&caller.scope, &id).await?);
+    let source = answer(&store.source_get(&caller.scope, &id).await?);
     let poll = store.poll_state(&caller.scope, &id).await?;
-    if let (Some(state), Some(fields)) = (poll, answer.as_object_mut()) {
-        let poll = json!({
-            "due_at": state.due_at.to_string(),
-            "asked_at": state.asked_at.map(|at| at.to_string()),
-            "failures": state.failures,
-            "reason": state.reason,
-        });
-        fields.insert("poll".to_owned(), poll);
-    }
-    Ok(axum::Json(answer))
+    Ok(Tagged(Answer { poll: poll.map(Poll::from), ..source }))
 }
 
 /// The source with its secrets sealed, and how often it is polled.
@@ -246,14 +270,77 @@ async fn check_poll(api: &Api, source: &Source, sender: Sender, poll: &PollSetti
     Ok(())
 }
 
-fn render(source: &Source) -> Value {
-    json!({
-        "id": source.id,
-        "name": source.name,
-        "environment": source.scope.environment,
-        "system": source.system,
-        "settings": source.settings,
-        "path": format!("/hooks/{}", source.id),
-        "created_at": source.created_at.to_string(),
-    })
+/// A source, without its secrets.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Source")]
+pub(crate) struct Answer {
+    id: SourceId,
+    name: String,
+    environment: Environment,
+    system: String,
+    settings: Value,
+    /// Where senders send: `/hooks/src_…`
+    path: String,
+    created_at: Time,
+    /// How its poll stands, when one source is asked for and it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    poll: Option<Poll>,
+}
+
+/// How a poll stands.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Poll {
+    due_at: Time,
+    asked_at: Option<Time>,
+    /// In a row.
+    failures: u32,
+    /// Why it failed; null when it did not.
+    reason: Value,
+}
+
+impl From<PollState> for Poll {
+    fn from(state: PollState) -> Self {
+        Self {
+            due_at: state.due_at.into(),
+            asked_at: state.asked_at.map(Time::from),
+            failures: state.failures,
+            reason: state.reason,
+        }
+    }
+}
+
+/// A source whose secret was rotated.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Rotated {
+    #[serde(flatten)]
+    source: Answer,
+    /// One for each secret that is good.
+    secrets: Vec<ActiveUntil>,
+}
+
+/// How long a secret is good.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct ActiveUntil {
+    /// Null: without end.
+    until: Option<Time>,
+}
+
+impl Seen for Answer {
+    /// Polls come and go by themselves.
+    fn tag(&self) -> String {
+        etag::of(&(&self.id, &self.name, &self.settings))
+    }
+}
+
+fn answer(source: &Source) -> Answer {
+    Answer {
+        id: source.id.clone(),
+        name: source.name.clone(),
+        environment: source.scope.environment,
+        system: source.system.clone(),
+        settings: source.settings.clone(),
+        path: format!("/hooks/{}", source.id),
+        created_at: source.created_at.into(),
+        poll: None,
+    }
 }

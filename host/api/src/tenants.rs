@@ -1,61 +1,96 @@
 //! Tenants, for operators.
 
-use axum::{extract::State, http::StatusCode};
-use portolan_domain::TenantId;
+use aide::axum::{ApiRouter, routing::get_with};
+use axum::extract::State;
+use portolan_domain::{KeyId, TenantId};
 use portolan_store::{key::Role, tenant::Tenant};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Api,
+    answer::{Created, List, Time},
     auth::{AsOperator, new_key},
     body::Json,
+    openapi::op,
     page::{self, Paged},
     problem::Problem,
 };
 
-#[derive(Deserialize)]
+pub(crate) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/tenants",
+            get_with(list_tenants, op("list_tenants", "All tenants"))
+                .post_with(create_tenant, op("create_tenant", "Makes a tenant and its first key")),
+        )
+        .with_path_items(|path| path.tag("tenants"))
+}
+
+/// A tenant to be made.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewTenant {
+    /// 1 to 100 characters; unique.
     name: String,
 }
 
-/// `POST /api/v1/tenants`: makes a tenant and its first key, which is shown here and never again.
+/// A tenant.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Tenant")]
+pub(crate) struct Answer {
+    id: TenantId,
+    name: String,
+    created_at: Time,
+}
+
+/// A tenant that was just made.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct MadeTenant {
+    #[serde(flatten)]
+    tenant: Answer,
+    /// Its first key.
+    key: FirstKey,
+}
+
+/// A key whose secret is shown here and never again.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct FirstKey {
+    id: KeyId,
+    role: Role,
+    /// `ptk_…`
+    secret: String,
+}
+
+/// The key is shown here and never again.
 pub(crate) async fn create_tenant(
     State(api): State<Api>,
     _: AsOperator,
     Json(new): Json<NewTenant>,
-) -> Result<(StatusCode, axum::Json<Value>), Problem> {
+) -> Result<Created<MadeTenant>, Problem> {
     check_name(&new.name)?;
     let now = api.shared.clock.now();
     let tenant = Tenant { id: TenantId::generate(now), name: new.name, created_at: now };
     let made = new_key(Role::TenantAdmin, Some(tenant.id.clone()), None, "first key", now);
     let (key, secret) = made.map_err(|error| Problem::unavailable(&error))?;
-    let mut answer = render(&tenant);
+    let first = FirstKey { id: key.id.clone(), role: key.role, secret: secret.expose().to_owned() };
+    let answer = MadeTenant { tenant: answer(&tenant), key: first };
     api.shared.store.tenant_create(tenant).await?;
-    let key_id = key.id.clone();
     api.shared.store.key_create(key).await?;
-    if let Some(answer) = answer.as_object_mut() {
-        answer.insert(
-            "key".to_owned(),
-            json!({ "id": key_id, "role": "tenant-admin", "secret": secret.expose() }),
-        );
-    }
-    Ok((StatusCode::CREATED, axum::Json(answer)))
+    Ok(Created(answer))
 }
 
-/// `GET /api/v1/tenants`
 pub(crate) async fn list_tenants(
     State(api): State<Api>,
     _: AsOperator,
     Paged(page): Paged,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<List<Answer>>, Problem> {
     let tenants = api.shared.store.tenant_list(page.clone()).await?;
-    Ok(axum::Json(page::answer(&page, &tenants, |tenant| tenant.id.to_string(), render)))
+    Ok(page::answer(&page, &tenants, |tenant| tenant.id.to_string(), answer))
 }
 
-fn render(tenant: &Tenant) -> Value {
-    json!({ "id": tenant.id, "name": tenant.name, "created_at": tenant.created_at.to_string() })
+fn answer(tenant: &Tenant) -> Answer {
+    Answer { id: tenant.id.clone(), name: tenant.name.clone(), created_at: tenant.created_at.into() }
 }
 
 /// Names of tenants, sources, connections, mappings and keys.

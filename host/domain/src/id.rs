@@ -1,8 +1,9 @@
 //! Typed ids. Each is a prefix and a ULID, so that it says what it names, sorts by time and cannot be
 //! mistaken for another: `evt_01JD…` does not parse as a [`RunId`].
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
@@ -70,6 +71,14 @@ macro_rules! ids {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(&self.0) }
         }
         impl AsRef<str> for $name { fn as_ref(&self) -> &str { &self.0 } }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool { true }
+            fn schema_name() -> Cow<'static, str> { stringify!($name).into() }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": concat!("^", $prefix, "[0-7][0-9A-HJKMNP-TV-Z]{25}$") })
+            }
+        }
     )*};
 }
 
@@ -132,6 +141,18 @@ impl FromStr for ModuleDigest {
         } else {
             Err(InvalidId::new("<64 lower-case hex characters>", text))
         }
+    }
+}
+
+impl JsonSchema for ModuleDigest {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "ModuleDigest".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-f]{64}$" })
     }
 }
 

@@ -69,6 +69,8 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Prints the OpenAPI document of the API.
+    Openapi,
     /// Compiles a module on behalf of the host, in a process of its own with its own limits.
     #[command(hide = true)]
     CompileModule,
@@ -96,6 +98,10 @@ fn main() -> ExitCode {
         Command::Key { command } => key::main(command),
         Command::Source { command } => source::main(command),
         Command::Config { command } => config(command),
+        Command::Openapi => {
+            print!("{}", portolan_api::document());
+            Ok(())
+        }
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

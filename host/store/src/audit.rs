@@ -269,7 +269,7 @@ pub fn hex(digest: &Digest) -> String {
 }
 
 /// How a chain was tampered with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tampering {
     /// An entry says something else than when it was written.
@@ -293,7 +293,7 @@ pub enum Tampering {
 }
 
 /// The first thing that is wrong with a chain.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Fault {
     /// Whose.
     pub chain: String,
