@@ -7,6 +7,7 @@
     reason = "in a test every surprise is a panic"
 )]
 
+mod api;
 mod audit;
 mod cards;
 mod crash;

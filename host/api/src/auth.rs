@@ -130,7 +130,8 @@ const fn rank(role: Role) -> Option<u8> {
     }
 }
 
-async fn key(parts: &Parts, api: &Api) -> Result<Key, Problem> {
+/// The key that asks.
+pub(crate) async fn key(parts: &Parts, api: &Api) -> Result<Key, Problem> {
     let refuse = || {
         let text = "Send a valid key as `Authorization: Bearer ptk_…`.";
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", text)

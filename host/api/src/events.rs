@@ -3,7 +3,7 @@
 use aide::axum::{ApiRouter, routing::get_with};
 use axum::extract::State;
 use portolan_domain::{
-    Environment, EventId, Scope, SourceId,
+    Environment, EventId, Scope, SourceId, Timestamp,
     contract::ReferenceKey,
     state::{DeliveryState, EventState, RunState},
 };
@@ -65,6 +65,12 @@ pub(crate) struct Filter {
     object_id: Option<String>,
     /// What the sender calls it: Stripe's `evt_…`.
     idempotency_key: Option<String>,
+    /// Where it arrived.
+    source: Option<SourceId>,
+    /// Received at or after this: milliseconds since 1970.
+    since: Option<u64>,
+    /// Received before this: milliseconds since 1970.
+    until: Option<u64>,
 }
 
 /// Newest first.
@@ -74,8 +80,15 @@ pub(crate) async fn list_events(
     Query(filter): Query<Filter>,
     Paged(page): Paged,
 ) -> Result<axum::Json<List<Answer>>, Problem> {
-    let Filter { state, kind, object_id, idempotency_key } = filter;
-    let filter = EventFilter { state, kind, object_id, idempotency_key };
+    let filter = EventFilter {
+        state: filter.state,
+        kind: filter.kind,
+        object_id: filter.object_id,
+        idempotency_key: filter.idempotency_key,
+        source: filter.source,
+        since: filter.since.map(Timestamp::from_millis),
+        until: filter.until.map(Timestamp::from_millis),
+    };
     let events = api.shared.store.event_list(&caller.scope, filter, page.clone()).await?;
     Ok(page::answer(&page, &events, |event| event.id.to_string(), answer))
 }

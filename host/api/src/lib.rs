@@ -21,6 +21,7 @@ mod etag;
 mod events;
 mod health;
 mod hooks;
+mod idempotency;
 mod keys;
 mod lookups;
 mod mappings;
@@ -131,6 +132,7 @@ impl Api {
         router
             .fallback(problem::no_route)
             .method_not_allowed_fallback(problem::no_method)
+            .layer(axum::middleware::from_fn_with_state(self.clone(), idempotency::once))
             .layer(axum::middleware::from_fn(problem::with_request_id))
             .with_state(self)
     }

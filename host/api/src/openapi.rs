@@ -5,13 +5,14 @@ use std::sync::LazyLock;
 
 use aide::{
     axum::ApiRouter,
-    openapi::{Info, OpenApi, SecurityScheme, Tag},
+    generate::in_context,
+    openapi::{Info, OpenApi, ReferenceOr, SecurityScheme, Tag},
     transform::TransformOperation,
 };
 use axum::Router;
 use serde_json::Value;
 
-use crate::{Api, answer::Text, auth::SCHEME, routes};
+use crate::{Api, answer::Text, auth::SCHEME, idempotency, params, routes};
 
 /// What each group of operations is about; every operation is in one.
 const TAGS: &[(&str, &str)] = &[
@@ -81,6 +82,14 @@ pub(crate) fn finish(routes: ApiRouter<Api>) -> (Router<Api>, OpenApi) {
         extensions: Default::default(),
     };
     let router = routes.finish_api_with(&mut document, |document| document.security_scheme(SCHEME, key));
+    let paths = document.paths.iter_mut().flat_map(|paths| paths.paths.iter_mut());
+    for (_, item) in paths.filter(|(path, _)| idempotency::is_kept(path)) {
+        let ReferenceOr::Item(item) = item else { continue };
+        if let Some(operation) = &mut item.post {
+            let text = "Makes the same request within 24 hours only once.";
+            in_context(|ctx| params::header(ctx, operation, "Idempotency-Key", text));
+        }
+    }
     (router, document)
 }
 

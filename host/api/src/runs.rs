@@ -6,7 +6,7 @@ use aide::axum::{
 };
 use axum::{extract::State, response::NoContent};
 use portolan_domain::{EventId, MappingId, ModuleDigest, RunId, Timestamp, state::RunState};
-use portolan_store::run::{Decision, Run};
+use portolan_store::run::{Decision, Run, RunFilter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -45,8 +45,33 @@ pub(crate) fn routes() -> ApiRouter<Api> {
 
 /// Which runs.
 #[derive(Deserialize, JsonSchema)]
-pub(crate) struct ByState {
+pub(crate) struct Filter {
     state: RunState,
+    /// For this mapping. This and those that follow: only with a state that is not final.
+    mapping: Option<MappingId>,
+    /// The code of the reason why it stands where it stands.
+    code: Option<String>,
+    /// Changed last at or after this: milliseconds since 1970.
+    since: Option<u64>,
+    /// Changed last before this: milliseconds since 1970.
+    until: Option<u64>,
+}
+
+impl Filter {
+    /// A rare problem among millions of delivered ones would be looked for through all of them.
+    fn checked(self) -> Result<(RunState, RunFilter), Problem> {
+        let filter = RunFilter {
+            mapping: self.mapping,
+            code: self.code,
+            since: self.since.map(Timestamp::from_millis),
+            until: self.until.map(Timestamp::from_millis),
+        };
+        if self.state.is_final() && filter != RunFilter::default() {
+            let text = "With mapping, code, since or until, name a state that is not final: state=dead.";
+            return Err(Problem::unprocessable("state-missing", text));
+        }
+        Ok((self.state, filter))
+    }
 }
 
 /// What a person says to a decision.
@@ -75,10 +100,11 @@ impl Why {
 pub(crate) async fn list_runs(
     State(api): State<Api>,
     caller: InScope<Viewer>,
-    Query(ByState { state }): Query<ByState>,
+    Query(filter): Query<Filter>,
     Paged(page): Paged,
 ) -> Result<axum::Json<List<Answer>>, Problem> {
-    let runs = api.shared.store.run_list(&caller.scope, state, page.clone()).await?;
+    let (state, filter) = filter.checked()?;
+    let runs = api.shared.store.run_list(&caller.scope, state, filter, page.clone()).await?;
     Ok(page::answer(&page, &runs, |run| run.id.to_string(), answer))
 }
 
@@ -109,7 +135,8 @@ pub(crate) async fn list_holds(
     caller: InScope<Viewer>,
     Paged(page): Paged,
 ) -> Result<axum::Json<List<Answer>>, Problem> {
-    let runs = api.shared.store.run_list(&caller.scope, RunState::Held, page.clone()).await?;
+    let runs =
+        api.shared.store.run_list(&caller.scope, RunState::Held, RunFilter::default(), page.clone()).await?;
     Ok(page::answer(&page, &runs, |run| run.id.to_string(), answer))
 }
 

@@ -43,6 +43,12 @@ macro_rules! ids {
                 Self(format!("{}{}", $prefix, Ulid::from_parts(now.as_millis(), random_bits())))
             }
 
+            /// The least id that [`Self::generate`] could make in this millisecond: ids sort by time.
+            #[must_use]
+            pub fn least(time: Timestamp) -> Self {
+                Self(format!("{}{}", $prefix, Ulid::from_parts(time.as_millis(), 0)))
+            }
+
             /// The id as text.
             #[must_use]
             pub fn as_str(&self) -> &str { &self.0 }

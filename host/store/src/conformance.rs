@@ -53,6 +53,7 @@ macro_rules! store_conformance {
                 s11_another_scope_sees_nothing,
                 s12_open_alerts_with_one_code_and_title_are_one,
                 a_row_cannot_refer_to_another_scope,
+                s18_a_keyed_request_begins_once,
             ];
             events: [
                 s1_what_was_acknowledged_is_there_after_reopening,

@@ -69,6 +69,12 @@ pub struct EventFilter {
     pub object_id: Option<String>,
     /// With this sender's id.
     pub idempotency_key: Option<String>,
+    /// Arrived at this source.
+    pub source: Option<SourceId>,
+    /// Received at this time or later.
+    pub since: Option<Timestamp>,
+    /// Received before this time.
+    pub until: Option<Timestamp>,
 }
 
 /// Events.

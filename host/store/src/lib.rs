@@ -28,6 +28,7 @@
 //! | S15 | A paused connection's deliveries are not claimed, from the moment that the pause was stored until it is lifted. |
 //! | S16 | Where an environment asks for four eyes, a decision that may double or forge a document takes effect only when two different keys said the same; both are kept. |
 //! | S17 | A plan that exceeds the guard of a connection (an amount, documents within an hour) is held, not carried out, whoever plans at the same time; what was let through is counted. |
+//! | S18 | Of requests with one idempotency key, one begins; what became of it is told to all others, and when its process died before that was stored, that nobody knows. |
 
 pub mod alert;
 pub mod audit;
@@ -37,6 +38,7 @@ pub mod connection;
 pub mod delivery;
 pub mod desk;
 pub mod event;
+pub mod idempotency;
 pub mod key;
 pub mod lookup;
 pub mod mapping;
@@ -60,6 +62,7 @@ pub trait Store:
     + delivery::Deliveries
     + desk::Desk
     + event::Events
+    + idempotency::IdempotencyKeys
     + key::Keys
     + lookup::Lookups
     + mapping::Mappings

@@ -205,6 +205,19 @@ pub enum Decided {
     Proposed,
 }
 
+/// Which runs of a state to list. All conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFilter {
+    /// For this mapping.
+    pub mapping: Option<MappingId>,
+    /// With this code as the reason why they stand where they stand.
+    pub code: Option<String>,
+    /// Changed last at this time or later.
+    pub since: Option<Timestamp>,
+    /// Changed last before this time.
+    pub until: Option<Timestamp>,
+}
+
 /// Runs.
 #[async_trait]
 pub trait Runs: Send + Sync {
@@ -236,11 +249,12 @@ pub trait Runs: Send + Sync {
     async fn run_get(&self, scope: &Scope, id: &RunId) -> Result<Run, StoreError>;
     /// The runs of an event.
     async fn run_of_event(&self, scope: &Scope, event: &EventId) -> Result<Vec<Run>, StoreError>;
-    /// The runs of a scope in a state, newest first.
+    /// The runs of a scope in a state that match, newest first.
     async fn run_list(
         &self,
         scope: &Scope,
         state: RunState,
+        filter: RunFilter,
         page: crate::Page,
     ) -> Result<Vec<Run>, StoreError>;
     /// Every module during whose execution, and nothing else's, a host died. Few, as a rule none.

@@ -39,6 +39,7 @@ mod decision;
 mod delivery;
 mod error;
 mod event;
+mod idempotency;
 mod key;
 mod log;
 mod lookup;

@@ -2,7 +2,7 @@
 
 use portolan_domain::{
     AlertId, ConnectionId, DeliveryId, Environment, KeyId, MappingId, ModuleDigest, Scope, SourceId,
-    TenantId, contract::Severity,
+    TenantId, Timestamp, contract::Severity,
 };
 use serde_json::json;
 
@@ -16,6 +16,7 @@ use crate::{
     connection::ConnectionRow,
     delivery::DeliveryFilter,
     event::EventFilter,
+    idempotency::{Begun, KeyedRequest},
     key::{Key, Role},
     lookup::LookupRow,
     mapping::{Mapping, MappingChange},
@@ -256,4 +257,27 @@ pub async fn a_row_cannot_refer_to_another_scope(place: &dyn Place) {
     let end = plan("ch_1", vec![delivery]);
     let finish = world.store.run_finish(&claim.id, &claim.lease, super::world::record(), end, START).await;
     assert!(absent(finish));
+}
+
+pub async fn s18_a_keyed_request_begins_once(place: &dyn Place) {
+    let store = place.open().await;
+    let at = Timestamp::from_seconds;
+    let keyed = |owner: &str, asked: u8, now: u64| KeyedRequest {
+        id: [7; 32],
+        request: [asked; 32],
+        owner: owner.to_owned(),
+        now: at(now),
+        since: at(now.saturating_sub(86_400)),
+    };
+    assert_eq!(store.idempotency_begin(keyed("one", 1, 100)).await.unwrap(), Begun::New);
+    assert_eq!(store.idempotency_begin(keyed("one", 1, 101)).await.unwrap(), Begun::UnderWay);
+    assert_eq!(store.idempotency_begin(keyed("two", 1, 101)).await.unwrap(), Begun::Unknown);
+    assert_eq!(store.idempotency_begin(keyed("one", 2, 101)).await.unwrap(), Begun::Different);
+    store.idempotency_forget([7; 32]).await.unwrap();
+    assert_eq!(store.idempotency_begin(keyed("one", 1, 102)).await.unwrap(), Begun::New);
+    store.idempotency_end([7; 32], 201, b"sealed".to_vec()).await.unwrap();
+    let ended = Begun::Ended { status: 201, answer: b"sealed".to_vec() };
+    assert_eq!(store.idempotency_begin(keyed("two", 1, 103)).await.unwrap(), ended);
+    // A day later it is forgotten.
+    assert_eq!(store.idempotency_begin(keyed("two", 2, 102 + 86_401)).await.unwrap(), Begun::New);
 }

@@ -1,6 +1,8 @@
 //! Events.
 
-use portolan_domain::{RunId, state::EventState};
+use std::time::Duration;
+
+use portolan_domain::{EventId, RunId, SourceId, state::EventState};
 
 use super::{
     Place,
@@ -108,5 +110,25 @@ pub async fn events_are_listed_by_what_they_are_about(place: &dyn Place) {
         list(EventFilter { idempotency_key: key, ..any.clone() }).await,
         std::slice::from_ref(&dead.id)
     );
-    assert_eq!(list(EventFilter { kind: Some("charge.succeeded".into()), ..any }).await, [about.id]);
+    assert_eq!(
+        list(EventFilter { kind: Some("charge.succeeded".into()), ..any.clone() }).await,
+        std::slice::from_ref(&about.id)
+    );
+    // By when they were received, hours apart; their ids begin with that time.
+    let mut later = world.an_event(Some("ch_3"));
+    later.received_at = START.plus(Duration::from_secs(7_200));
+    later.id = EventId::generate(later.received_at);
+    world.store.event_accept(later.clone(), vec![]).await.unwrap();
+    let between = |since: u64, until: u64| EventFilter {
+        since: Some(START.plus(Duration::from_secs(since))),
+        until: Some(START.plus(Duration::from_secs(until))),
+        source: Some(later.source.clone()),
+        ..EventFilter::default()
+    };
+    assert_eq!(list(between(0, 7_200)).await, [about.id.clone(), dead.id.clone()]);
+    assert_eq!(list(between(1, 7_201)).await, std::slice::from_ref(&later.id));
+    assert_eq!(list(between(0, 7_201)).await.len(), 3);
+    assert_eq!(list(between(7_201, 9_000)).await, []);
+    let elsewhere = EventFilter { source: Some(SourceId::generate(START)), ..any };
+    assert_eq!(list(elsewhere).await, []);
 }

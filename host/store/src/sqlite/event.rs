@@ -1,7 +1,9 @@
 //! Events, and the runs that are stored with them.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use portolan_domain::{EventId, Scope};
+use portolan_domain::{EventId, Scope, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::{
@@ -36,12 +38,37 @@ const LIST: &str = "
     FROM events
     WHERE tenant = ?1 AND environment = ?2 AND seq < ?3
       AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR kind = ?5)
-      AND (?6 IS NULL OR object_id = ?6) AND (?7 IS NULL OR idempotency_key = ?7)";
+      AND (?6 IS NULL OR object_id = ?6) AND (?7 IS NULL OR idempotency_key = ?7)
+      AND (?9 IS NULL OR source = ?9)
+      AND (?10 IS NULL OR (seq >= ?11 AND received_at >= ?10))
+      AND (?12 IS NULL OR (seq <= ?13 AND received_at < ?12))";
 const BY_SCOPE: &str = " ORDER BY seq DESC LIMIT ?8";
 const BY_OBJECT: &str = " AND object_id = ?6 ORDER BY seq DESC LIMIT ?8";
 const ASTRAY: &str = " AND state = ?4 AND state <> 'routed' ORDER BY seq DESC LIMIT ?8";
 const BY_KEY: &str = " AND idempotency_key = ?7 AND source IN
     (SELECT id FROM sources WHERE tenant = ?1 AND environment = ?2) ORDER BY seq DESC LIMIT ?8";
+
+/// The places of the events that were received around a time: ids begin with it, and have an index.
+const FIRST_FROM: &str = "SELECT seq FROM events WHERE id >= ?1 ORDER BY id LIMIT 1";
+const LAST_BEFORE: &str = "SELECT seq FROM events WHERE id < ?1 ORDER BY id DESC LIMIT 1";
+/// An id is older than its event's place by no more than this: an event waits for its turn to be stored.
+const SLACK: Duration = Duration::from_secs(600);
+
+/// The first place of an event that may have been received at or after a time.
+fn from_place(conn: &Connection, time: Timestamp) -> Result<i64, StoreError> {
+    let time = Timestamp::from_millis(time.as_millis().saturating_sub(millis_of(SLACK)));
+    Ok(first(conn, FIRST_FROM, [EventId::least(time).as_str()], |c| c.get())?.unwrap_or(i64::MAX))
+}
+
+/// The last place of an event that may have been received before a time.
+fn to_place(conn: &Connection, time: Timestamp) -> Result<i64, StoreError> {
+    let time = time.plus(SLACK);
+    Ok(first(conn, LAST_BEFORE, [EventId::least(time).as_str()], |c| c.get())?.unwrap_or(0))
+}
+
+fn millis_of(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// The columns of an event, in the order of [`GET`].
 pub(super) fn read(c: &mut Columns<'_, '_>) -> Result<Event, StoreError> {
@@ -141,7 +168,12 @@ impl Events for SqliteStore {
                 filter.kind,
                 filter.object_id,
                 filter.idempotency_key,
-                part.rows
+                part.rows,
+                filter.source.as_ref().map(|id| id.as_str()),
+                filter.since.map(millis),
+                filter.since.map(|since| from_place(conn, since)).transpose()?,
+                filter.until.map(millis),
+                filter.until.map(|until| to_place(conn, until)).transpose()?
             ];
             all(conn, &list_statement(&filter), params, read)
         })

@@ -15,7 +15,7 @@ use crate::{
     ClaimRequest, Finish, Lease, Page, StoreError,
     audit::Change,
     event::{Event, NewRun},
-    run::{Decided, Decision, ModuleDeaths, Run, RunClaim, RunEnd, RunRecord, Runs},
+    run::{Decided, Decision, ModuleDeaths, Run, RunClaim, RunEnd, RunFilter, RunRecord, Runs},
 };
 
 mod claim;
@@ -212,7 +212,13 @@ impl Runs for SqliteStore {
         .await
     }
 
-    async fn run_list(&self, scope: &Scope, state: RunState, page: Page) -> Result<Vec<Run>, StoreError> {
+    async fn run_list(
+        &self,
+        scope: &Scope,
+        state: RunState,
+        filter: RunFilter,
+        page: Page,
+    ) -> Result<Vec<Run>, StoreError> {
         let scope = scope.clone();
         self.read(move |conn| {
             let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
@@ -220,9 +226,24 @@ impl Runs for SqliteStore {
             let part = slice(conn, &page, find, params![page.before, tenant, environment])?;
             let sql = select!(
                 "WHERE r.tenant = ?1 AND r.environment = ?2 AND r.state = ?3 AND r.seq < ?4
+                   AND (?6 IS NULL OR r.mapping = ?6)
+                   AND (?7 IS NULL OR json_extract(r.reason, '$.code') = ?7)
+                   AND (?8 IS NULL OR r.updated_at >= ?8)
+                   AND (?9 IS NULL OR r.updated_at < ?9)
                  ORDER BY r.seq DESC LIMIT ?5"
             );
-            all(conn, sql, params![tenant, environment, state.as_str(), part.before_seq, part.rows], read)
+            let params = params![
+                tenant,
+                environment,
+                state.as_str(),
+                part.before_seq,
+                part.rows,
+                filter.mapping.as_ref().map(|id| id.as_str()),
+                filter.code,
+                filter.since.map(millis),
+                filter.until.map(millis)
+            ];
+            all(conn, sql, params, read)
         })
         .await
     }

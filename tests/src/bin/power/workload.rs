@@ -265,8 +265,14 @@ impl Workload {
         let decision = self.decision(now);
         let why = decision.why.clone();
         let page = || Page { before: None, rows_max: 10 };
-        let held = self.store.run_list(&world.scope, RunState::Held, page()).await?;
-        let dead = self.store.run_list(&world.scope, RunState::Dead, page()).await?;
+        let held = self
+            .store
+            .run_list(&world.scope, RunState::Held, portolan_store::run::RunFilter::default(), page())
+            .await?;
+        let dead = self
+            .store
+            .run_list(&world.scope, RunState::Dead, portolan_store::run::RunFilter::default(), page())
+            .await?;
         let id = match (held.first(), dead.first()) {
             (Some(run), _) if dice.once_in(3) => {
                 self.store.run_refuse(&world.scope, &run.id, decision).await?;
