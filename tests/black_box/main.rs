@@ -10,6 +10,7 @@
 mod api;
 mod audit;
 mod cards;
+mod commands;
 mod crash;
 mod crashes;
 mod customers_back;

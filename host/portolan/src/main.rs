@@ -12,6 +12,7 @@ mod demo;
 mod harden;
 mod key;
 mod masked;
+mod operations;
 mod secrets;
 mod serve;
 mod settings;
@@ -19,7 +20,7 @@ mod source;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Carries events from one system's port to another's, through mapping modules that can hurt no one.
 #[derive(Parser)]
@@ -85,7 +86,28 @@ enum ConfigCommand {
 }
 
 fn main() -> ExitCode {
-    let ended = match Cli::parse().command {
+    // What the host starts itself should not wait for the document of the API.
+    if std::env::args()
+        .nth(1)
+        .is_some_and(|name| ["compile-module", "serve", "simulate"].contains(&name.as_str()))
+    {
+        return carried_out(Cli::parse().command);
+    }
+    let derived = Cli::command();
+    let matches = operations::add(derived.clone()).get_matches();
+    let ended = match operations::named(&derived, &matches) {
+        Some((operation, matches)) => operations::run(&operation, matches),
+        None => match Cli::from_arg_matches(&matches) {
+            Ok(cli) => return carried_out(cli.command),
+            Err(error) => error.exit(),
+        },
+    };
+    exit_code(ended)
+}
+
+/// What is more than one operation of the API.
+fn carried_out(command: Command) -> ExitCode {
+    let ended = match command {
         // Before any thread is started: the limits are for this process alone.
         Command::CompileModule => return compile::main(),
         Command::Serve(args) => serve::main(args),
@@ -103,6 +125,10 @@ fn main() -> ExitCode {
             Ok(())
         }
     };
+    exit_code(ended)
+}
+
+fn exit_code(ended: anyhow::Result<()>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -28,7 +28,31 @@ pub struct Refused {
     pub body: Value,
 }
 
+impl Refused {
+    /// As people read it: what is wrong, what to do, and where more is told.
+    #[must_use]
+    pub fn told(&self, base: &str) -> String {
+        let text = |name: &str| self.body.get(name).and_then(Value::as_str);
+        let (Some(detail), Some(code)) = (text("detail"), text("code")) else { return self.to_string() };
+        let errors: String = self
+            .body
+            .get("errors")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(|error| {
+                let part = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
+                format!("\n  {}: {}", part("pointer"), part("message"))
+            })
+            .collect();
+        format!("{detail}{errors}\n({}, {code}: {base}/errors/{code})", self.status)
+    }
+}
+
 impl Client {
+    /// Where the admin API begins.
+    pub const API: &str = "/api/v1";
+
     /// A client of `base` (`http://127.0.0.1:8080`).
     ///
     /// # Errors

@@ -1,0 +1,182 @@
+//! Answers as people read them: lists as tables, everything else as indented text. `--output json` has them as they are.
+
+use comfy_table::{Table, presets::NOTHING};
+use serde_json::{Map, Value};
+
+/// The columns that say most, in this order; a table has at most [`COLUMNS_MAX`].
+const COLUMNS: [&str; 36] = [
+    "id",
+    "digest",
+    "number",
+    "key",
+    "name",
+    "severity",
+    "code",
+    "state",
+    "standing",
+    "role",
+    "kind",
+    "system",
+    "connector",
+    "source",
+    "operation",
+    "module",
+    "version",
+    "enabled",
+    "breaker",
+    "title",
+    "action",
+    "subject",
+    "by",
+    "object_id",
+    "attempts",
+    "count",
+    "rows",
+    "value",
+    "environment",
+    "open",
+    "received_at",
+    "last_at",
+    "updated_at",
+    "at",
+    "expires_at",
+    "created_at",
+];
+const COLUMNS_MAX: usize = 8;
+/// Longer cells are cut.
+const CELL_CHARS_MAX: usize = 64;
+
+/// A list as a table; what is not told there is in `show` and in `--output json`.
+pub(super) fn table(items: &[Value]) -> String {
+    let has = |name: &str| items.iter().any(|item| item.get(name).is_some_and(|value| !is_nested(value)));
+    let mut columns: Vec<String> =
+        COLUMNS.iter().filter(|name| has(name)).take(COLUMNS_MAX).map(|name| (*name).to_owned()).collect();
+    if columns.is_empty() {
+        columns = items
+            .first()
+            .and_then(Value::as_object)
+            .map(|item| item.keys().cloned().collect())
+            .unwrap_or_default();
+    }
+    if items.is_empty() {
+        return "none\n".to_owned();
+    }
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_header(columns.iter().map(|name| name.to_uppercase()));
+    for item in items {
+        table.add_row(columns.iter().map(|name| cell(item.get(name).unwrap_or(&Value::Null))));
+    }
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+fn cell(value: &Value) -> String {
+    let text = scalar(value);
+    match text.char_indices().nth(CELL_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
+    }
+}
+
+fn is_nested(value: &Value) -> bool {
+    matches!(value, Value::Array(_) | Value::Object(_))
+}
+
+/// Anything, indented.
+pub(super) fn text(value: &Value) -> String {
+    let mut out = String::new();
+    match value {
+        Value::Object(fields) => object(&mut out, fields, 0),
+        Value::Null => {}
+        other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+            write(&mut out, other, 0);
+        }
+    }
+    out
+}
+
+fn object(out: &mut String, fields: &Map<String, Value>, depth: usize) {
+    let named = COLUMNS.iter().filter_map(|name| fields.get_key_value(*name));
+    let others = fields.iter().filter(|(name, _)| !COLUMNS.contains(&name.as_str()));
+    for (name, value) in named.chain(others) {
+        indent(out, depth);
+        out.push_str(name);
+        out.push(':');
+        write(out, value, depth);
+    }
+}
+
+/// What follows a name.
+fn write(out: &mut String, value: &Value, depth: usize) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            out.push('\n');
+            object(out, fields, depth + 1);
+        }
+        Value::Array(items) if items.iter().any(is_nested) => {
+            out.push('\n');
+            for item in items {
+                let mut told = String::new();
+                write(&mut told, item, depth);
+                indent(out, depth);
+                out.push_str("- ");
+                out.push_str(told.trim_start());
+            }
+        }
+        Value::Array(items) => {
+            let told: Vec<String> = items.iter().map(scalar).collect();
+            out.push_str(&format!(" {}\n", if told.is_empty() { "-".to_owned() } else { told.join(", ") }));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            let told = scalar(value);
+            let (first, rest) = told.split_once('\n').unwrap_or((&told, ""));
+            out.push_str(&format!(" {first}\n"));
+            for line in rest.lines() {
+                indent(out, depth + 1);
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+}
+
+fn indent(out: &mut String, depth: usize) {
+    out.extend(std::iter::repeat_n("  ", depth));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_list_is_a_table_of_what_says_most() {
+        let items = [
+            json!({ "id": "con_1", "name": "erp", "settings": {"a": 1}, "paused": null }),
+            json!({ "id": "con_2", "name": "stripe", "settings": {}, "paused": null }),
+        ];
+        let told = table(&items);
+        let lines: Vec<Vec<&str>> = told.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines, [["ID", "NAME"], ["con_1", "erp"], ["con_2", "stripe"]]);
+        assert_eq!(table(&[]), "none\n");
+    }
+
+    #[test]
+    fn everything_else_is_indented_text() {
+        let told = text(&json!({
+            "name": "erp", "id": "con_1", "paused": null, "settings": { "url": "http://x", "tags": ["a", "b"] },
+            "runs": [{ "id": "run_1", "log": [{ "text": "two\nlines" }] }],
+        }));
+        let wanted = "id: con_1\nname: erp\npaused: -\nruns:\n- id: run_1\n  log:\n  - text: two\n      lines\n\
+                      settings:\n  tags: a, b\n  url: http://x\n";
+        assert_eq!(told, wanted);
+    }
+}
