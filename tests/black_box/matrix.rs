@@ -66,6 +66,9 @@ fn assignment() -> Value {
 fn settings() -> Value {
     json!({ "why": "the matrix", "four_eyes": false })
 }
+fn restoration() -> Value {
+    json!({ "version": 1 })
+}
 fn new_key() -> Value {
     json!({ "name": "matrix", "role": "tenant-viewer" })
 }
@@ -116,6 +119,12 @@ const ROUTES: &[Row] = &[
     ("PUT", "E/lookup-tables/{table}/rows", Developer, "table", rows, 204, 204),
     ("GET", "E/lookup-tables/{table}/rows/{key}", Viewer, "row", none, 200, 404),
     ("DELETE", "E/lookup-tables/{table}/rows/{key}", Developer, "row", none, 204, 204),
+    ("GET", "E/lookup-tables/{table}/keys?value=value", Viewer, "table", none, 200, 200),
+    ("GET", "E/lookup-tables/{table}/csv", Viewer, "table", none, 200, 200),
+    ("PUT", "E/lookup-tables/{table}/csv", Developer, "table", wrong, 422, 422),
+    ("GET", "E/lookup-tables/{table}/versions", Viewer, "table", none, 200, 200),
+    ("GET", "E/lookup-tables/{table}/versions/{version}", Viewer, "table", none, 200, 404),
+    ("POST", "E/lookup-tables/{table}/restore", Developer, "table", restoration, 200, 404),
     ("GET", "E/mappings", Viewer, "", none, 200, 0),
     ("POST", "E/mappings", Developer, "", wrong, 400, 0),
     ("GET", "E/mappings/{id}", Viewer, "mapping", none, 200, 404),
@@ -325,7 +334,11 @@ async fn everybody_gets_exactly_the_status_that_is_due() {
                 let id = ids.get(noun).cloned().unwrap_or_default();
                 let mut path = path_of(row).replace("{environment}", environment);
                 path = path.replace("{tenant}", if noun == "tenant" { &id } else { &world.tenant.id });
-                path = path.replace("{table}", &id).replace("{key}", "key").replace("{code}", &id);
+                path = path
+                    .replace("{table}", &id)
+                    .replace("{key}", "key")
+                    .replace("{code}", &id)
+                    .replace("{version}", "1");
                 path = path.replace("{id}", &id).replace("{digest}", &id).replace("{source}", &id);
                 let body = body();
                 let sent = (!body.is_null()).then(|| ("application/json", body.to_string().into_bytes()));

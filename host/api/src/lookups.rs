@@ -1,7 +1,17 @@
-//! Lookup tables.
+//! Lookup tables: rows, the other direction, CSV, versions.
 
-use aide::axum::{ApiRouter, routing::get_with};
-use axum::{extract::State, response::NoContent};
+mod sheet;
+
+use std::time::Duration;
+
+use aide::axum::{
+    ApiRouter,
+    routing::{get_with, post_with},
+};
+use axum::{
+    extract::{Request, State},
+    response::NoContent,
+};
 use portolan_store::lookup::LookupRow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,18 +19,22 @@ use serde_json::{Map, Value};
 
 use crate::{
     Api,
-    answer::List,
+    answer::{List, Text, Time},
     auth::{Developer, InScope, Viewer},
-    body::Json,
+    body::{self, Json},
     openapi::op,
-    params::{RowKey, Table},
+    page::{self, Paged},
+    params::{RowKey, Table, Version},
     problem::Problem,
-    query::Query,
+    query::{Query, bad},
 };
 
 /// Rows written or listed at once.
 const ROWS_MAX: usize = 10_000;
 const LISTED_MAX: u32 = 500;
+/// Rows that are read at once for a CSV, and the most that one holds.
+const PART: u32 = 5_000;
+const EXPORTED_MAX: usize = 100_000;
 /// Characters of a table's name or a key.
 const TEXT_CHARS_MAX: usize = 200;
 
@@ -39,6 +53,32 @@ pub(crate) fn routes() -> ApiRouter<Api> {
             "/lookup-tables/{table}/rows/{key}",
             get_with(get_row, op("get_lookup_row", "A row"))
                 .delete_with(delete_row, op("delete_lookup_row", "Takes a row away")),
+        )
+        .api_route(
+            "/lookup-tables/{table}/keys",
+            get_with(find_keys, op("find_lookup_keys", "The other direction: the keys whose value is this")),
+        )
+        .api_route(
+            "/lookup-tables/{table}/csv",
+            get_with(
+                export_csv,
+                op("export_lookup", "The table as CSV: key,value or key,FIELD… or key,json"),
+            )
+            .put_with(import_csv, |operation| {
+                op("import_lookup", "Takes in a table as CSV")(operation).input::<body::Raw>()
+            }),
+        )
+        .api_route(
+            "/lookup-tables/{table}/versions",
+            get_with(list_versions, op("list_lookup_versions", "The changes of a table")),
+        )
+        .api_route(
+            "/lookup-tables/{table}/versions/{version}",
+            get_with(get_version, op("get_lookup_version", "What a version changed")),
+        )
+        .api_route(
+            "/lookup-tables/{table}/restore",
+            post_with(restore_table, op("restore_lookup", "Has the table hold what it held in a version")),
         )
         .with_path_items(|path| path.tag("lookup-tables"))
 }
@@ -73,6 +113,75 @@ pub(crate) struct TableAnswer {
     name: String,
     /// How many.
     rows: u64,
+    /// The latest.
+    version: u64,
+}
+
+/// A change of a table.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LookupVersion")]
+pub(crate) struct VersionAnswer {
+    /// From 1.
+    version: u64,
+    at: Time,
+    /// A key's id, or `host`.
+    by: String,
+    /// How many rows it changed.
+    changes: u64,
+}
+
+/// What became of a row.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LookupChange")]
+pub(crate) struct ChangeAnswer {
+    key: String,
+    /// Whether the row was there, and what it held.
+    was_there: bool,
+    before: Value,
+    /// Whether the row is there since, and what it holds.
+    is_there: bool,
+    after: Value,
+}
+
+/// How many rows were changed.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct ChangedRows {
+    changed: u64,
+}
+
+/// Which version to put back.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Restoration {
+    /// 0: the table before its first.
+    version: u64,
+}
+
+/// What a row must hold.
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct ByValue {
+    /// A text; with `json=true` any JSON.
+    value: String,
+    /// Whether `value` is JSON.
+    #[serde(default)]
+    json: bool,
+}
+
+/// What becomes of rows that are not in the CSV.
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct Import {
+    /// `merge` (they stay, the default) or `replace` (they go).
+    mode: Option<Mode>,
+}
+
+/// What becomes of rows that are not in the CSV.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Mode {
+    /// They stay.
+    Merge,
+    /// They go.
+    Replace,
 }
 
 /// Writes these rows; others stay.
@@ -82,17 +191,132 @@ pub(crate) async fn put_rows(
     Table(table): Table<String>,
     Json(Rows { rows }): Json<Rows>,
 ) -> Result<NoContent, Problem> {
+    let rows: Vec<LookupRow> = rows.into_iter().map(|(key, value)| LookupRow { key, value }).collect();
+    check(&table, &rows)?;
+    api.shared.store.lookup_put(&caller.scope, &table, rows).await?;
+    Ok(NoContent)
+}
+
+fn check(table: &str, rows: &[LookupRow]) -> Result<(), Problem> {
     let fits = |text: &str| {
         !text.is_empty() && text.chars().count() <= TEXT_CHARS_MAX && !text.chars().any(char::is_control)
     };
-    if rows.len() > ROWS_MAX || !fits(&table) || !rows.keys().all(|key| fits(key)) {
-        let text =
-            "At most 10,000 rows at once; tables and keys have 1 to 200 characters, no control characters.";
-        return Err(Problem::unprocessable("invalid-rows", text));
+    if rows.len() <= ROWS_MAX && fits(table) && rows.iter().all(|row| fits(&row.key)) {
+        return Ok(());
     }
-    let rows = rows.into_iter().map(|(key, value)| LookupRow { key, value }).collect();
-    api.shared.store.lookup_put(&caller.scope, &table, rows).await?;
-    Ok(NoContent)
+    let text =
+        "At most 10,000 rows at once; tables and keys have 1 to 200 characters, no control characters.";
+    Err(Problem::unprocessable("invalid-rows", text))
+}
+
+pub(crate) async fn find_keys(
+    State(api): State<Api>,
+    caller: InScope<Viewer>,
+    Table(table): Table<String>,
+    Query(ByValue { value, json }): Query<ByValue>,
+) -> Result<axum::Json<List<String>>, Problem> {
+    let value = match json {
+        true => serde_json::from_str(&value).map_err(|error| bad(format!("value: no JSON: {error}")))?,
+        false => Value::String(value),
+    };
+    Ok(List::whole(api.shared.store.lookup_keys(&caller.scope, &table, &value, LISTED_MAX).await?))
+}
+
+pub(crate) async fn export_csv(
+    State(api): State<Api>,
+    caller: InScope<Viewer>,
+    Table(table): Table<String>,
+) -> Result<Text, Problem> {
+    let mut rows: Vec<LookupRow> = Vec::new();
+    loop {
+        let after = rows.last().map(|row| row.key.clone());
+        let more = api.shared.store.lookup_rows(&caller.scope, &table, after.as_deref(), PART).await?;
+        let is_last = more.len() < PART as usize;
+        rows.extend(more);
+        if rows.len() > EXPORTED_MAX {
+            let text = "The table has more than 100,000 rows: read them in pages.";
+            return Err(Problem::unprocessable("invalid-rows", text));
+        }
+        if is_last {
+            break;
+        }
+    }
+    let text = sheet::write(&rows).map_err(|error| Problem::unavailable(&error))?;
+    Ok(Text { media_type: "text/csv; charset=utf-8", text: text.into() })
+}
+
+pub(crate) async fn import_csv(
+    State(api): State<Api>,
+    caller: InScope<Developer>,
+    Table(table): Table<String>,
+    Query(Import { mode }): Query<Import>,
+    request: Request,
+) -> Result<axum::Json<ChangedRows>, Problem> {
+    let limits = body::Limits {
+        bytes_max: api.settings.json_bytes_max,
+        patience: Duration::from_millis(api.settings.body_ms_max),
+        room: &api.room,
+    };
+    let bytes = body::read(request, limits).await?;
+    let rows = sheet::read(&bytes).map_err(|text| Problem::unprocessable("invalid-csv", text))?;
+    check(&table, &rows)?;
+    let store = &api.shared.store;
+    let changed = match mode {
+        Some(Mode::Replace) => store.lookup_replace(&caller.scope, &table, rows).await?,
+        Some(Mode::Merge) | None => store.lookup_put(&caller.scope, &table, rows).await?,
+    };
+    Ok(axum::Json(ChangedRows { changed }))
+}
+
+pub(crate) async fn list_versions(
+    State(api): State<Api>,
+    caller: InScope<Viewer>,
+    Table(table): Table<String>,
+    Paged(page): Paged,
+) -> Result<axum::Json<List<VersionAnswer>>, Problem> {
+    let before = page.before.as_deref().map(str::parse).transpose();
+    let before = before.map_err(|_| bad("`before` is a version"))?;
+    let versions = api.shared.store.lookup_versions(&caller.scope, &table, before, page.rows_max).await?;
+    Ok(page::answer(
+        &page,
+        &versions,
+        |one| one.version.to_string(),
+        |one| VersionAnswer {
+            version: one.version,
+            at: one.at.into(),
+            by: one.by.clone(),
+            changes: one.changes,
+        },
+    ))
+}
+
+pub(crate) async fn get_version(
+    State(api): State<Api>,
+    caller: InScope<Viewer>,
+    Table(table): Table<String>,
+    Version(version): Version<u64>,
+) -> Result<axum::Json<List<ChangeAnswer>>, Problem> {
+    let changes = api.shared.store.lookup_changes(&caller.scope, &table, version).await?;
+    if changes.is_empty() {
+        return Err(Problem::not_found());
+    }
+    Ok(List::whole(changes.into_iter().map(|change| ChangeAnswer {
+        key: change.key,
+        was_there: change.before.is_some(),
+        before: change.before.unwrap_or_default(),
+        is_there: change.after.is_some(),
+        after: change.after.unwrap_or_default(),
+    })))
+}
+
+pub(crate) async fn restore_table(
+    State(api): State<Api>,
+    caller: InScope<Developer>,
+    Table(table): Table<String>,
+    Json(Restoration { version }): Json<Restoration>,
+) -> Result<axum::Json<ChangedRows>, Problem> {
+    let changed = api.shared.store.lookup_restore(&caller.scope, &table, version).await?;
+    Ok(axum::Json(ChangedRows { changed }))
 }
 
 /// By key.
@@ -135,5 +359,9 @@ pub(crate) async fn list_tables(
     caller: InScope<Viewer>,
 ) -> Result<axum::Json<List<TableAnswer>>, Problem> {
     let tables = api.shared.store.lookup_tables(&caller.scope).await?;
-    Ok(List::whole(tables.into_iter().map(|(name, rows)| TableAnswer { name, rows })))
+    Ok(List::whole(tables.into_iter().map(|table| TableAnswer {
+        name: table.name,
+        rows: table.rows,
+        version: table.version,
+    })))
 }

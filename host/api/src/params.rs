@@ -66,6 +66,8 @@ params! {
     Table = "table": "The lookup table's name.";
     /// `{key}`
     RowKey = "key": "The row's key.";
+    /// `{version}`
+    Version = "version": "Which version.";
     /// `{code}`
     Code = "code": "The problem's code.";
 }

@@ -54,6 +54,7 @@ macro_rules! store_conformance {
                 s12_open_alerts_with_one_code_and_title_are_one,
                 a_row_cannot_refer_to_another_scope,
                 s18_a_keyed_request_begins_once,
+                s19_a_lookup_table_can_be_put_back,
             ];
             events: [
                 s1_what_was_acknowledged_is_there_after_reopening,

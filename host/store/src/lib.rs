@@ -29,6 +29,7 @@
 //! | S16 | Where an environment asks for four eyes, a decision that may double or forge a document takes effect only when two different keys said the same; both are kept. |
 //! | S17 | A plan that exceeds the guard of a connection (an amount, documents within an hour) is held, not carried out, whoever plans at the same time; what was let through is counted. |
 //! | S18 | Of requests with one idempotency key, one begins; what became of it is told to all others, and when its process died before that was stored, that nobody knows. |
+//! | S19 | Each change of a lookup table is a version; a table can be put back to any of them, whatever came between. |
 
 pub mod alert;
 pub mod audit;

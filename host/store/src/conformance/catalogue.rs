@@ -18,7 +18,7 @@ use crate::{
     event::EventFilter,
     idempotency::{Begun, KeyedRequest},
     key::{Key, Role},
-    lookup::LookupRow,
+    lookup::{LookupChange, LookupRow, LookupTable},
     mapping::{Mapping, MappingChange},
     source::Source,
     tenant::Tenant,
@@ -122,10 +122,53 @@ pub async fn lookup_rows_are_written_over_and_paged(place: &dyn Place) {
     assert_eq!(store.lookup_rows(scope, "parts", None, 2).await.unwrap(), [row("", 0), row("a", 1)]);
     let rest = store.lookup_rows(scope, "parts", Some("a"), 10).await.unwrap();
     assert_eq!(rest, [row("b", 3), row("c", 4)]);
-    assert_eq!(store.lookup_tables(scope).await.unwrap(), [("parts".to_owned(), 4)]);
+    let table = LookupTable { name: "parts".to_owned(), rows: 4, version: 2 };
+    assert_eq!(store.lookup_tables(scope).await.unwrap(), [table]);
+    assert_eq!(store.lookup_keys(scope, "parts", &json!(3), 10).await.unwrap(), ["b"]);
     store.lookup_delete(scope, "parts", "b").await.unwrap();
     store.lookup_delete(scope, "parts", "b").await.unwrap();
     assert_eq!(store.lookup_get(scope, "parts", "b").await.unwrap(), None);
+    assert_eq!(store.lookup_keys(scope, "parts", &json!(3), 10).await.unwrap(), [""; 0]);
+}
+
+pub async fn s19_a_lookup_table_can_be_put_back(place: &dyn Place) {
+    let world = World::new(place.open().await).await;
+    let (store, scope) = (&world.store, &world.scope);
+    let row = |key: &str, value: i32| LookupRow { key: key.to_owned(), value: json!(value) };
+    let rows = async || store.lookup_rows(scope, "t", None, 100).await.unwrap();
+    assert_eq!(store.lookup_put(scope, "t", vec![row("a", 1), row("b", 2)]).await.unwrap(), 2);
+    assert_eq!(store.lookup_put(scope, "t", vec![row("a", 1), row("b", 2)]).await.unwrap(), 0);
+    assert_eq!(store.lookup_replace(scope, "t", vec![row("b", 3), row("c", 4)]).await.unwrap(), 3);
+    assert_eq!(rows().await, [row("b", 3), row("c", 4)]);
+    store.lookup_delete(scope, "t", "c").await.unwrap();
+    store.lookup_put(scope, "t", vec![row("a", 9)]).await.unwrap();
+    let versions = store.lookup_versions(scope, "t", None, 10).await.unwrap();
+    let told: Vec<(u64, u64)> = versions.iter().map(|v| (v.version, v.changes)).collect();
+    assert_eq!(told, [(4, 1), (3, 1), (2, 3), (1, 2)], "what changes nothing is no version");
+    let change = |key: &str, before: Option<i32>, after: Option<i32>| LookupChange {
+        key: key.to_owned(),
+        before: before.map(|value| json!(value)),
+        after: after.map(|value| json!(value)),
+    };
+    let changes = store.lookup_changes(scope, "t", 2).await.unwrap();
+    let wanted = [change("a", Some(1), None), change("b", Some(2), Some(3)), change("c", None, Some(4))];
+    assert_eq!(changes, wanted);
+    for (version, wanted) in [
+        (1, vec![row("a", 1), row("b", 2)]),
+        (2, vec![row("b", 3), row("c", 4)]),
+        (3, vec![row("b", 3)]),
+        (4, vec![row("a", 9), row("b", 3)]),
+        (0, vec![]),
+    ] {
+        store.lookup_restore(scope, "t", version).await.unwrap();
+        assert_eq!(rows().await, wanted, "version {version}");
+    }
+    assert!(absent(store.lookup_restore(scope, "t", 99).await));
+    let older = store.lookup_versions(scope, "t", Some(3), 1).await.unwrap();
+    assert_eq!(older.iter().map(|v| v.version).collect::<Vec<_>>(), [2]);
+    // Another scope's table of the same name is another table.
+    let other = World::new(world.store.clone()).await;
+    assert!(store.lookup_versions(&other.scope, "t", None, 10).await.unwrap().is_empty());
 }
 
 pub async fn lists_are_newest_first_and_paged(place: &dyn Place) {
