@@ -72,6 +72,9 @@ enum Command {
     },
     /// Prints the OpenAPI document of the API.
     Openapi,
+    /// Prints the page that lists every command.
+    #[command(hide = true)]
+    Commands,
     /// Compiles a module on behalf of the host, in a process of its own with its own limits.
     #[command(hide = true)]
     CompileModule,
@@ -120,6 +123,10 @@ fn carried_out(command: Command) -> ExitCode {
         Command::Key { command } => key::main(command),
         Command::Source { command } => source::main(command),
         Command::Config { command } => config(command),
+        Command::Commands => {
+            print!("{}", operations::page(&operations::add(Cli::command())));
+            Ok(())
+        }
         Command::Openapi => {
             print!("{}", portolan_api::document());
             Ok(())
@@ -156,4 +163,21 @@ fn config(command: ConfigCommand) -> anyhow::Result<()> {
 #[expect(clippy::print_stderr, reason = "the last words of a command that failed")]
 fn eprint_error(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_are_sound_and_the_page_lists_them() {
+        let all = operations::add(Cli::command());
+        all.clone().debug_assert();
+        let kept = include_str!("../../../docs/commands.md");
+        let made = operations::page(&all);
+        assert!(
+            kept == made,
+            "docs/commands.md is older: `cargo run -p portolan -- commands > docs/commands.md`"
+        );
+    }
 }

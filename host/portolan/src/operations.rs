@@ -3,7 +3,10 @@
 
 mod ask;
 mod document;
+mod reference;
 mod show;
+
+pub(crate) use reference::page;
 
 use std::io::Write;
 
