@@ -1,7 +1,7 @@
 //! The shapes of answers, and how the OpenAPI document tells of each. A handler's return type is its documentation:
 //! a status that no type here names does not leave a handler.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, marker::PhantomData};
 
 use aide::{
     OperationOutput,
@@ -189,29 +189,61 @@ impl OperationOutput for Download {
     }
 }
 
+/// What a text is.
+pub(crate) trait Kind {
+    /// Its media type.
+    const MEDIA_TYPE: &'static str;
+    /// More about it, as it follows in `Content-Type`.
+    const PARAMETERS: &'static str = "; charset=utf-8";
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $media_type:literal $($parameters:literal)?;)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl Kind for $name {
+            const MEDIA_TYPE: &'static str = $media_type;
+            $(const PARAMETERS: &'static str = $parameters;)?
+        }
+    )*};
+}
+
+kinds! {
+    /// For people.
+    Plain = "text/plain";
+    /// For Prometheus.
+    Exposition = "text/plain" "; version=0.0.4";
+    /// For spreadsheets.
+    Csv = "text/csv";
+    /// JSON that is text already.
+    Written = "application/json" "";
+}
+
 /// Text of a kind.
-pub(crate) struct Text {
-    pub(crate) media_type: &'static str,
-    pub(crate) text: Cow<'static, str>,
+pub(crate) struct Text<K> {
+    text: Cow<'static, str>,
+    kind: PhantomData<K>,
 }
 
-impl Text {
-    pub(crate) fn plain(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { media_type: "text/plain; charset=utf-8", text: text.into() }
+impl<K> Text<K> {
+    pub(crate) fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { text: text.into(), kind: PhantomData }
     }
 }
 
-impl IntoResponse for Text {
+impl<K: Kind> IntoResponse for Text<K> {
     fn into_response(self) -> response::Response {
-        ([(header::CONTENT_TYPE, self.media_type)], self.text).into_response()
+        let media_type = format!("{}{}", K::MEDIA_TYPE, K::PARAMETERS);
+        ([(header::CONTENT_TYPE, media_type)], self.text).into_response()
     }
 }
 
-impl OperationOutput for Text {
+impl<K: Kind> OperationOutput for Text<K> {
     type Inner = String;
 
     fn inferred_responses(_: &mut GenContext, _: &mut Operation) -> Vec<(Option<u16>, Response)> {
-        vec![(Some(200), bytes("Text.", "text/plain"))]
+        vec![(Some(200), bytes("The text.", K::MEDIA_TYPE))]
     }
 }
 

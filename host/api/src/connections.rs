@@ -84,6 +84,7 @@ pub(crate) fn routes_of_host() -> ApiRouter<Api> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewConnection {
     /// 1 to 100 characters; unique in the environment.
+    #[schemars(length(min = 1, max = 100))]
     name: String,
     /// `stripe`, `sap-ecc`, `epicor`, `sage-pro`, `http`: see `/api/v1/connectors`.
     connector: String,

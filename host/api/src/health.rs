@@ -7,7 +7,7 @@ use portolan_store::Backlog;
 
 use crate::{
     Api,
-    answer::Text,
+    answer::{Exposition, Plain, Text},
     openapi::{op, openapi},
     problem::{self, Problem},
 };
@@ -28,21 +28,21 @@ pub(crate) fn routes() -> ApiRouter<Api> {
         .with_path_items(|path| path.tag("host"))
 }
 
-async fn healthz() -> Text {
-    Text::plain("ok\n")
+async fn healthz() -> Text<Plain> {
+    Text::new("ok\n")
 }
 
-async fn readyz(State(api): State<Api>) -> Result<Text, Problem> {
+async fn readyz(State(api): State<Api>) -> Result<Text<Plain>, Problem> {
     if let Some(shortage) = api.shared.storage.shortage() {
         return Err(Problem::storage_low().saying(format!("Nothing new is taken in: {shortage}. Make room.")));
     }
     api.shared.store.ping().await?;
-    Ok(Text::plain("ready\n"))
+    Ok(Text::new("ready\n"))
 }
 
 /// The backlog is counted when it is asked for; where the store does not answer, what is known of it is
 /// old, and everything else all the more worth knowing.
-async fn metrics(State(api): State<Api>) -> Text {
+async fn metrics(State(api): State<Api>) -> Text<Exposition> {
     let backlog = api.shared.store.backlog().await.unwrap_or_else(|error| {
         tracing::warn!(error = &error as &dyn std::error::Error, "the backlog cannot be counted");
         Backlog::default()
@@ -53,7 +53,7 @@ async fn metrics(State(api): State<Api>) -> Text {
     for (state, count) in backlog.deliveries {
         gauge!("portolan_deliveries", "state" => state.as_str()).set(as_gauge(count));
     }
-    Text { media_type: "text/plain; version=0.0.4", text: api.metrics.render().into() }
+    Text::new(api.metrics.render())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus gauges are floats; these count rows, not money")]

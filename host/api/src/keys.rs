@@ -49,6 +49,7 @@ pub(crate) fn routes() -> ApiRouter<Api> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewKey {
     /// 1 to 100 characters.
+    #[schemars(length(min = 1, max = 100))]
     name: String,
     /// One of the tenant's roles.
     role: Role,

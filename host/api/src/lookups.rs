@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     Api,
-    answer::{List, Text, Time},
+    answer::{Csv, List, Text, Time},
     auth::{Developer, InScope, Viewer},
     body::{self, Json},
     openapi::op,
@@ -226,7 +226,7 @@ pub(crate) async fn export_csv(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Table(table): Table<String>,
-) -> Result<Text, Problem> {
+) -> Result<Text<Csv>, Problem> {
     let mut rows: Vec<LookupRow> = Vec::new();
     loop {
         let after = rows.last().map(|row| row.key.clone());
@@ -242,7 +242,7 @@ pub(crate) async fn export_csv(
         }
     }
     let text = sheet::write(&rows).map_err(|error| Problem::unavailable(&error))?;
-    Ok(Text { media_type: "text/csv; charset=utf-8", text: text.into() })
+    Ok(Text::new(text))
 }
 
 pub(crate) async fn import_csv(

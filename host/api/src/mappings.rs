@@ -52,6 +52,7 @@ pub(crate) fn routes() -> ApiRouter<Api> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewMapping {
     /// 1 to 100 characters; unique in the environment.
+    #[schemars(length(min = 1, max = 100))]
     name: String,
     source: SourceId,
     /// Default: every kind that the module serves of the source's system.

@@ -12,7 +12,12 @@ use aide::{
 use axum::Router;
 use serde_json::Value;
 
-use crate::{Api, answer::Text, auth::SCHEME, idempotency, params, routes};
+use crate::{
+    Api,
+    answer::{Text, Written},
+    auth::SCHEME,
+    idempotency, params, routes,
+};
 
 /// What each group of operations is about; every operation is in one.
 const TAGS: &[(&str, &str)] = &[
@@ -121,8 +126,8 @@ fn tidied(document: &mut Value) {
 }
 
 /// `GET /openapi.json`
-pub(crate) async fn openapi() -> Text {
-    Text { media_type: "application/json", text: document().into() }
+pub(crate) async fn openapi() -> Text<Written> {
+    Text::new(document())
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    answer::{self, Text},
+    answer::{self, Plain, Text},
     params::Code,
 };
 
@@ -175,14 +175,14 @@ fn row_of(code: &str) -> Option<&'static str> {
 }
 
 /// A page about a code.
-pub(crate) async fn page(Code(code): Code<String>) -> Result<Text, Problem> {
+pub(crate) async fn page(Code(code): Code<String>) -> Result<Text<Plain>, Problem> {
     let row = row_of(&code).ok_or_else(Problem::not_found)?;
     let cells: Vec<&str> = row.trim_matches(['|', ' ']).split(" | ").collect();
     let (status, about) = match cells.as_slice() {
         [_, status, about @ ..] => (*status, about.join(" | ")),
         _ => return Err(Problem::not_found()),
     };
-    Ok(Text::plain(format!("{code} ({status})\n\n{about}\n")))
+    Ok(Text::new(format!("{code} ({status})\n\n{about}\n")))
 }
 
 pub(crate) async fn no_route() -> Problem {

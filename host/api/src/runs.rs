@@ -79,6 +79,7 @@ impl Filter {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Why {
     /// 1 to 1,000 characters.
+    #[schemars(length(min = 1, max = 1_000))]
     why: String,
 }
 

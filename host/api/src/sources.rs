@@ -64,6 +64,7 @@ pub(crate) fn routes() -> ApiRouter<Api> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewSource {
     /// 1 to 100 characters; unique in the environment.
+    #[schemars(length(min = 1, max = 100))]
     name: String,
     /// `stripe`, `sap-ecc`, `epicor`, `sage-pro` or `http`.
     system: String,

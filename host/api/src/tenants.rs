@@ -32,6 +32,7 @@ pub(crate) fn routes() -> ApiRouter<Api> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewTenant {
     /// 1 to 100 characters; unique.
+    #[schemars(length(min = 1, max = 100))]
     name: String,
 }
 
