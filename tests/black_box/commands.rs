@@ -102,14 +102,14 @@ async fn an_operator_sets_up_a_tenant_with_nothing_but_commands() {
     assert_eq!(row["value"]["part"], "P-200");
     for number in 0..5 {
         let name = format!("key {number}");
-        user.gets(&["key", "create", &id, "--name", &name, "--role", "tenant-viewer"]).await;
+        user.gets(&["key", "create", "--name", &name, "--role", "tenant-viewer"]).await;
     }
-    let page = user.json(&["key", "list", &id, "--limit", "2"]).await;
+    let page = user.json(&["key", "list", "--limit", "2"]).await;
     assert_eq!(page["items"].as_array().unwrap().len(), 2);
-    let all = user.json(&["key", "list", &id, "--limit", "2", "--all"]).await;
+    let all = user.json(&["key", "list", "--limit", "2", "--all"]).await;
     assert_eq!(all["items"].as_array().unwrap().len(), 6);
-    let wrong = user.is_refused(&["key", "create", &id, "--name", "x", "--role", "king"]).await;
+    let wrong = user.is_refused(&["key", "create", "--name", "x", "--role", "king"]).await;
     assert!(wrong.contains("tenant-viewer"), "{wrong}");
-    let missing = user.is_refused(&["key", "create", &id]).await;
+    let missing = user.is_refused(&["key", "create"]).await;
     assert!(missing.contains("--name") && missing.contains("--role"), "{missing}");
 }

@@ -87,6 +87,8 @@ pub(crate) struct AsAuditor(pub(crate) Key);
 /// May do what role `R` may, in this tenant.
 pub(crate) struct OfTenant<R> {
     pub(crate) tenant: TenantId,
+    /// The only environment that the key opens, if it is bound to one.
+    pub(crate) environment: Option<Environment>,
     role: PhantomData<R>,
 }
 
@@ -210,7 +212,8 @@ impl<R: AtLeast> FromRequestParts<Api> for OfTenant<R> {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let key = acting(key(parts, api).await?, parts, api).await?;
-        Ok(Self { tenant: tenant_with_role::<R>(&key)?, role: PhantomData })
+        let tenant = tenant_with_role::<R>(&key)?;
+        Ok(Self { tenant, environment: key.environment, role: PhantomData })
     }
 }
 

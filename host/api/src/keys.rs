@@ -1,4 +1,4 @@
-//! Keys of a tenant, made by operators.
+//! Keys: a tenant's admin makes those of the tenant, an operator those of every tenant.
 
 use std::time::Duration;
 
@@ -8,14 +8,17 @@ use aide::axum::{
 };
 use axum::{extract::State, response::NoContent};
 use portolan_domain::{Environment, KeyId, TenantId, Timestamp};
-use portolan_store::key::{Key, Role};
+use portolan_store::{
+    Page,
+    key::{Key, Role},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Api,
     answer::{Created, List, Time},
-    auth::{AsHolder, AsOperator, KeySecret, new_key},
+    auth::{Admin, AsHolder, AsOperator, KeySecret, OfTenant, new_key},
     body::Json,
     openapi::op,
     page::{self, Paged},
@@ -27,15 +30,24 @@ use crate::{
 pub(crate) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
         .api_route(
-            "/tenants/{tenant}/keys",
-            get_with(list_keys, op("list_keys", "The keys of a tenant")).post_with(
-                create_key,
+            "/keys",
+            get_with(list_own_keys, op("list_keys", "The tenant's own keys")).post_with(
+                create_own_key,
                 op("create_key", "Makes a key, whose secret is shown here and never again"),
             ),
         )
         .api_route(
+            "/keys/{id}",
+            delete_with(delete_own_key, op("delete_key", "The key opens nothing from now on")),
+        )
+        .api_route(
+            "/tenants/{tenant}/keys",
+            get_with(list_keys, op("list_tenant_keys", "The keys of a tenant"))
+                .post_with(create_key, op("create_tenant_key", "Makes a key of a tenant")),
+        )
+        .api_route(
             "/tenants/{tenant}/keys/{id}",
-            delete_with(delete_key, op("delete_key", "The key opens nothing from now on")),
+            delete_with(delete_key, op("delete_tenant_key", "Ends a key of a tenant")),
         )
         .api_route(
             "/key/rotate",
@@ -75,6 +87,60 @@ const fn overlap_default() -> u64 {
 /// Ten years, in seconds: no key lasts longer once it has an end, and no rotation takes longer.
 const LASTS_MAX_S: u64 = 10 * 366 * 86_400;
 
+/// A key that is bound to an environment makes keys that are bound to it, and to none else.
+pub(crate) async fn create_own_key(
+    State(api): State<Api>,
+    caller: OfTenant<Admin>,
+    Json(new): Json<NewKey>,
+) -> Result<Created<NewAnswer>, Problem> {
+    if caller.environment.is_some() && new.environment != caller.environment {
+        let text = "A key that is bound to an environment makes keys of that environment: name it.";
+        return Err(Problem::unprocessable("invalid-role", text));
+    }
+    make(&api, &caller.tenant, new).await
+}
+
+pub(crate) async fn list_own_keys(
+    State(api): State<Api>,
+    caller: OfTenant<Admin>,
+    Paged(page): Paged,
+) -> Result<axum::Json<List<Answer>>, Problem> {
+    let keys = api.shared.store.key_list(Some(&caller.tenant), page.clone()).await?;
+    Ok(page::answer(&page, &keys, |key| key.id.to_string(), answer))
+}
+
+pub(crate) async fn delete_own_key(
+    State(api): State<Api>,
+    caller: OfTenant<Admin>,
+    Id(id): Id<KeyId>,
+) -> Result<NoContent, Problem> {
+    if caller.environment.is_some() {
+        let key = find(&api, &caller.tenant, &id).await?;
+        if key.environment != caller.environment {
+            return Err(Problem::not_found());
+        }
+    }
+    api.shared.store.key_delete(Some(&caller.tenant), &id).await?;
+    Ok(NoContent)
+}
+
+/// A key of a tenant: it has few.
+async fn find(api: &Api, tenant: &TenantId, id: &KeyId) -> Result<Key, Problem> {
+    let mut page = Page { before: None, rows_max: 500 };
+    loop {
+        let keys = api.shared.store.key_list(Some(tenant), page.clone()).await?;
+        let last = keys.last().map(|key| key.id.to_string());
+        let full = keys.len() >= 500;
+        if let Some(key) = keys.into_iter().find(|key| key.id == *id) {
+            return Ok(key);
+        }
+        if !full {
+            return Err(Problem::not_found());
+        }
+        page.before = last;
+    }
+}
+
 /// The secret is shown here and never again.
 pub(crate) async fn create_key(
     State(api): State<Api>,
@@ -82,11 +148,15 @@ pub(crate) async fn create_key(
     Tenant(tenant): Tenant<TenantId>,
     Json(new): Json<NewKey>,
 ) -> Result<Created<NewAnswer>, Problem> {
+    make(&api, &tenant, new).await
+}
+
+async fn make(api: &Api, tenant: &TenantId, new: NewKey) -> Result<Created<NewAnswer>, Problem> {
     check_name(&new.name)?;
     if new.role == Role::Operator {
         return Err(Problem::unprocessable("invalid-role", "A tenant's key has one of the tenant's roles."));
     }
-    let tenant = api.shared.store.tenant_get(&tenant).await?;
+    let tenant = api.shared.store.tenant_get(tenant).await?;
     let made = new_key(new.role, Some(tenant.id), new.environment, &new.name, api.shared.clock.now());
     let (mut key, secret) = made.map_err(|error| Problem::unavailable(&error))?;
     key.expires_at = new.expires_in_s.map(|seconds| end_of(key.created_at, seconds)).transpose()?;
