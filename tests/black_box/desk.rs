@@ -36,7 +36,11 @@ async fn attempts(world: &World) -> u64 {
 /// Whether such an alert is open.
 async fn has_alert(world: &World, code: &str) -> bool {
     let alerts = world.tenant.get("/alerts").await.unwrap();
-    alerts["items"].as_array().unwrap().iter().any(|alert| alert["code"] == code && alert["open"] == true)
+    alerts["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|alert| alert["code"] == code && alert["state"] != "resolved")
 }
 
 /// Another administrator's key.

@@ -69,6 +69,9 @@ fn settings() -> Value {
 fn restoration() -> Value {
     json!({ "version": 1 })
 }
+fn notification_rule() -> Value {
+    json!({ "enabled": true, "alerts": { "severity_least": "critical" }, "to": { "webhook": { "url": "http://127.0.0.1:9/x" } } })
+}
 fn new_key() -> Value {
     json!({ "name": "matrix", "role": "tenant-viewer" })
 }
@@ -157,7 +160,17 @@ const ROUTES: &[Row] = &[
     ("GET", "E/reconciliation", Viewer, "", none, 404, 0),
     ("POST", "E/reconciliation/end", Admin, "", why, 409, 0),
     ("GET", "E/alerts", Viewer, "", none, 200, 0),
-    ("POST", "E/alerts/{id}/resolve", Admin, "alert", none, 204, 404),
+    ("GET", "E/alerts/{id}", Viewer, "alert", none, 200, 404),
+    ("POST", "E/alerts/{id}/acknowledge", Admin, "alert", why, 204, 404),
+    ("POST", "E/alerts/{id}/resolve", Admin, "resolved", why, 204, 404),
+    ("GET", "E/notification-rules", Viewer, "", none, 200, 0),
+    ("POST", "E/notification-rules", Admin, "", wrong, 400, 0),
+    ("GET", "E/notification-rules/{id}", Viewer, "rule", none, 200, 404),
+    ("PUT", "E/notification-rules/{id}", Admin, "rule", notification_rule, 200, 404),
+    ("POST", "E/notification-rules/{id}/test", Admin, "rule", none, 200, 404),
+    ("DELETE", "E/notification-rules/{id}", Admin, "gone", none, 404, 404),
+    ("GET", "E/notices", Viewer, "", none, 200, 0),
+    ("GET", "E/story?document=nobody-knows-it", Viewer, "", none, 404, 0),
 ];
 
 /// What the router has, as the OpenAPI document tells it.
@@ -207,9 +220,16 @@ async fn ids_of(world: &World, tenant: &Tenant, label: &str) -> BTreeMap<&'stati
         .await
         .unwrap();
     assert_eq!(status, 400);
+    // Another alert: one is acknowledged, one resolved.
+    let empty = Some(("application/json", b"{}".to_vec()));
+    let other = [("stripe-signature", "nothing that reads".to_owned())];
+    tenant.client.exchange(Method::POST, &tenant.hook, empty, &other).await.unwrap();
     let alerts = tenant.get("/alerts").await.unwrap();
     let path = "/api/v1/environments/sandbox/lookup-tables/of-TENANT/rows".replace("TENANT", label);
     tenant.client.put(&path, &json!({ "rows": { "key": "value" } })).await.unwrap();
+    let mut new_rule = notification_rule();
+    new_rule["name"] = json!("matrix");
+    let rule = tenant.post("/notification-rules", &new_rule).await.unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     BTreeMap::from([
         ("hook", tenant.hook.replace("/hooks/", "")),
@@ -223,6 +243,9 @@ async fn ids_of(world: &World, tenant: &Tenant, label: &str) -> BTreeMap<&'stati
         ("run", text(&story["runs"][0]["id"])),
         ("delivery", text(&story["runs"][0]["deliveries"][0]["id"])),
         ("alert", text(&alerts["items"][0]["id"])),
+        ("resolved", text(&alerts["items"][1]["id"])),
+        ("rule", text(&rule["id"])),
+        ("gone", "ntf_01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned()),
         ("code", "not-found".to_owned()),
         ("table", format!("of-{label}")),
         ("row", format!("of-{label}")),

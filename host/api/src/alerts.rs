@@ -5,8 +5,8 @@ use aide::axum::{
     routing::{get_with, post_with},
 };
 use axum::{extract::State, response::NoContent};
-use portolan_domain::{AlertId, contract::Severity};
-use portolan_store::alert::Alert;
+use portolan_domain::{AlertId, Timestamp, contract::Severity, state::AlertState};
+use portolan_store::alert::{Alert, AlertFilter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,16 +15,30 @@ use crate::{
     Api,
     answer::{List, Time},
     auth::{Admin, InScope, Viewer},
+    body::Json,
+    desk::DecisionAnswer,
     openapi::op,
     page::{self, Paged},
     params::Id,
     problem::Problem,
     query::Query,
+    runs::Why,
 };
 
 pub(crate) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
-        .api_route("/alerts", get_with(list_alerts, op("list_alerts", "The alerts of the environment")))
+        .api_route(
+            "/alerts",
+            get_with(list_alerts, op("list_alerts", "The alerts of the environment that match")),
+        )
+        .api_route("/alerts/{id}", get_with(get_alert, op("get_alert", "An alert")))
+        .api_route(
+            "/alerts/{id}/acknowledge",
+            post_with(
+                acknowledge_alert,
+                op("acknowledge_alert", "Somebody looks after it: it counts on and stays acknowledged"),
+            ),
+        )
         .api_route(
             "/alerts/{id}/resolve",
             post_with(resolve_alert, op("resolve_alert", "Somebody has dealt with it")),
@@ -35,8 +49,15 @@ pub(crate) fn routes() -> ApiRouter<Api> {
 /// Which alerts.
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct Filter {
-    /// Only those that somebody still has to look at.
+    state: Option<AlertState>,
+    /// Only those that are not resolved.
     open: Option<bool>,
+    /// Those that matter at least so much.
+    severity: Option<Severity>,
+    /// `connection-down`; `delivery-dead.*` means all that begin so.
+    code: Option<String>,
+    /// That happened at or after this: milliseconds since 1970.
+    since: Option<u64>,
 }
 
 pub(crate) async fn list_alerts(
@@ -45,17 +66,45 @@ pub(crate) async fn list_alerts(
     Query(filter): Query<Filter>,
     Paged(page): Paged,
 ) -> Result<axum::Json<List<Answer>>, Problem> {
-    let open_only = filter.open == Some(true);
-    let alerts = api.shared.store.alert_list(&caller.scope, open_only, page.clone()).await?;
+    let states = match (filter.state, filter.open) {
+        (Some(state), _) => vec![state],
+        (None, Some(true)) => AlertFilter::unresolved().states,
+        (None, Some(false) | None) => Vec::new(),
+    };
+    let (severity_least, code) = (filter.severity, filter.code);
+    let filter =
+        AlertFilter { states, severity_least, code, since: filter.since.map(Timestamp::from_millis) };
+    let alerts = api.shared.store.alert_list(&caller.scope, filter, page.clone()).await?;
     Ok(page::answer(&page, &alerts, |alert| alert.id.to_string(), answer))
+}
+
+pub(crate) async fn get_alert(
+    State(api): State<Api>,
+    caller: InScope<Viewer>,
+    Id(id): Id<AlertId>,
+) -> Result<axum::Json<Answer>, Problem> {
+    Ok(axum::Json(answer(&api.shared.store.alert_get(&caller.scope, &id).await?)))
+}
+
+pub(crate) async fn acknowledge_alert(
+    State(api): State<Api>,
+    caller: InScope<Admin>,
+    Id(id): Id<AlertId>,
+    Json(why): Json<Why>,
+) -> Result<NoContent, Problem> {
+    let decision = why.by(&caller, api.shared.clock.now())?;
+    api.shared.store.alert_acknowledge(&caller.scope, &id, decision).await?;
+    Ok(NoContent)
 }
 
 pub(crate) async fn resolve_alert(
     State(api): State<Api>,
     caller: InScope<Admin>,
     Id(id): Id<AlertId>,
+    Json(why): Json<Why>,
 ) -> Result<NoContent, Problem> {
-    api.shared.store.alert_resolve(&caller.scope, &id, api.shared.clock.now()).await?;
+    let decision = why.by(&caller, api.shared.clock.now())?;
+    api.shared.store.alert_resolve(&caller.scope, &id, decision).await?;
     Ok(NoContent)
 }
 
@@ -66,27 +115,32 @@ pub(crate) struct Answer {
     id: AlertId,
     /// The highest so far.
     severity: Severity,
-    /// Stable and machine-readable.
+    /// Stable and machine-readable: see the runbook.
     code: String,
     title: String,
     /// The facts that it rests on, of the latest occurrence.
     detail: Value,
-    /// Whether somebody still has to look.
-    open: bool,
+    state: AlertState,
+    /// Who looks after it; null when nobody said so.
+    acknowledged: Option<DecisionAnswer>,
+    /// Who resolved it; `host` when what it told of is over.
+    resolved: Option<DecisionAnswer>,
     /// How often it happened.
     count: u64,
     first_at: Time,
     last_at: Time,
 }
 
-fn answer(alert: &Alert) -> Answer {
+pub(crate) fn answer(alert: &Alert) -> Answer {
     Answer {
         id: alert.id.clone(),
         severity: alert.severity,
         code: alert.code.clone(),
         title: alert.title.clone(),
         detail: alert.detail.clone(),
-        open: alert.open,
+        state: alert.state,
+        acknowledged: alert.acknowledged.as_ref().map(DecisionAnswer::from),
+        resolved: alert.resolved.as_ref().map(DecisionAnswer::from),
         count: alert.count,
         first_at: alert.first_at.into(),
         last_at: alert.last_at.into(),

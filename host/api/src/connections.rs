@@ -219,6 +219,7 @@ pub(crate) async fn test_connection(
         attempt: 1,
         timeout: opened.connection.timeout(),
         now_seconds: api.shared.clock.now().as_seconds(),
+        traceparent: None,
     };
     let problem = opened.connection.probe(&context).await.err().map(|failure| failure.problem().clone());
     Ok(axum::Json(Tested { ok: problem.is_none(), problem }))

@@ -9,7 +9,10 @@ use portolan_domain::{
     ConnectionId, DeliveryId, EventId, MappingId, RunId, Timestamp, contract::LedgerLine,
     state::DeliveryState,
 };
-use portolan_store::delivery::{Attempt, Delivery, DeliveryFilter};
+use portolan_store::{
+    delivery::{Attempt, Delivery, DeliveryFilter},
+    desk::Past,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -396,6 +399,14 @@ pub(crate) struct Whole {
     /// What people decided about it; when one delivery is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     decisions: Option<Vec<desk::PastAnswer>>,
+}
+
+impl Whole {
+    /// With what people decided about it.
+    pub(crate) fn with_decisions(mut self, decisions: &[Past]) -> Self {
+        self.decisions = Some(decisions.iter().map(desk::PastAnswer::from).collect());
+        self
+    }
 }
 
 /// One try.

@@ -167,7 +167,7 @@ pub(crate) enum Standing {
     InDoubt,
 }
 
-const fn standing_of_event(state: EventState) -> Option<Standing> {
+pub(crate) const fn standing_of_event(state: EventState) -> Option<Standing> {
     match state {
         EventState::Routed => None,
         EventState::Unrouted => Some(Standing::Unrouted),
@@ -175,7 +175,7 @@ const fn standing_of_event(state: EventState) -> Option<Standing> {
     }
 }
 
-fn standing_of_run(run: &Run, deliveries: &[Delivery]) -> Option<Standing> {
+pub(crate) fn standing_of_run(run: &Run, deliveries: &[Delivery]) -> Option<Standing> {
     let of_deliveries = deliveries.iter().filter_map(|delivery| match delivery.state {
         DeliveryState::InDoubt => Some(Standing::InDoubt),
         DeliveryState::Dead => Some(Standing::Dead),
@@ -253,7 +253,7 @@ pub(crate) struct RunStory {
     deliveries: Vec<deliveries::Whole>,
 }
 
-fn answer(event: &Event) -> Answer {
+pub(crate) fn answer(event: &Event) -> Answer {
     Answer {
         id: event.id.clone(),
         environment: event.scope.environment,

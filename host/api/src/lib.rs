@@ -26,6 +26,7 @@ mod keys;
 mod lookups;
 mod mappings;
 mod modules;
+mod notifications;
 mod openapi;
 mod page;
 mod params;
@@ -36,6 +37,7 @@ mod runs;
 mod schema;
 pub mod server;
 mod sources;
+mod story;
 mod tenants;
 mod vault;
 
@@ -151,6 +153,8 @@ fn routes() -> ApiRouter<Api> {
         .merge(deliveries::routes())
         .merge(desk::routes())
         .merge(alerts::routes())
+        .merge(notifications::routes())
+        .merge(story::routes())
         .merge(backups::routes_of_environment());
     let v1 = ApiRouter::new()
         .merge(tenants::routes())

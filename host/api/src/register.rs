@@ -156,6 +156,7 @@ impl<'a> Registrar<'a> {
             attempt: 1,
             timeout: opened.connection.timeout(),
             now_seconds: now.as_seconds(),
+            traceparent: None,
         };
         Self { connection: &*opened.connection, context }
     }

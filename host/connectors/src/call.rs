@@ -10,7 +10,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use portolan_domain::{
     Secret,
     verdict::{CallFailure, CallProblem},
@@ -86,7 +86,11 @@ impl<'a> Call<'a> {
 
     /// Makes a request and gives whatever answer there is.
     pub(crate) async fn send(&self, doing: Doing, request: Request) -> Result<Answer, CallFailure> {
-        let request = request.changing(doing == Doing::Changing);
+        let mut request = request.changing(doing == Doing::Changing);
+        // No scheme of signatures that a connector speaks covers headers.
+        if let Some(value) = self.context.traceparent.as_deref().and_then(plain_header) {
+            request = request.header(HeaderName::from_static("traceparent"), value);
+        }
         match self.pool.exchange(request, self.deadline).await {
             Ok(answer) => {
                 self.status.store(answer.status.as_u16(), Ordering::Relaxed);

@@ -85,6 +85,8 @@ pub struct CallContext {
     pub timeout: Duration,
     /// Seconds since 1970, for signatures.
     pub now_seconds: u64,
+    /// The trace that the call belongs to, as W3C `traceparent`: sent along with every request.
+    pub traceparent: Option<String>,
 }
 
 /// A read's answer.
@@ -152,11 +154,13 @@ pub struct Traffic {
 }
 
 mod call;
+pub mod collector;
 mod connection;
 mod epicor;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod json_http;
+pub mod mail;
 pub mod outbound;
 mod parameters;
 mod registry;

@@ -404,6 +404,12 @@ impl Request {
         self
     }
 
+    /// Sets a body whose media type the headers say.
+    pub(crate) fn bytes(mut self, body: Bytes) -> Self {
+        self.body = Some(body);
+        self
+    }
+
     /// Sets the body.
     pub(crate) fn body(mut self, media_type: &'static str, body: impl Into<Bytes>) -> Self {
         self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));

@@ -107,6 +107,10 @@ ids! {
     DeliveryId = "dlv_";
     /// Something that people should hear of.
     AlertId = "alr_";
+    /// What says which alerts and successes are told to whom.
+    NotificationRuleId = "ntf_";
+    /// One thing that a notification rule tells. Its receiver sees it as `webhook-id`.
+    NoticeId = "ntc_";
 }
 
 fn random_bits() -> u128 {

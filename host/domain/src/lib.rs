@@ -15,6 +15,7 @@
 //! | [`plan`] | what must hold before a plan is stored |
 //! | [`mod@pointer`] | JSON Pointers: reading, and copying values from responses into bodies |
 //! | [`money`] | exact decimals, ledger balance |
+//! | [`notification`] | which alerts and successes are told to whom |
 //! | [`state`] | the state machines of runs and deliveries |
 //! | [`verdict`] | how an attempt ended, and whom it concerns |
 //! | [`class`] | write operations by what may be done when an outcome is unknown |
@@ -27,6 +28,7 @@ pub mod contract;
 pub mod guard;
 pub mod id;
 pub mod money;
+pub mod notification;
 pub mod plan;
 pub mod pointer;
 pub mod retry;
@@ -37,7 +39,8 @@ pub mod time;
 pub mod verdict;
 
 pub use id::{
-    AlertId, ConnectionId, DeliveryId, EventId, KeyId, MappingId, ModuleDigest, RunId, SourceId, TenantId,
+    AlertId, ConnectionId, DeliveryId, EventId, KeyId, MappingId, ModuleDigest, NoticeId, NotificationRuleId,
+    RunId, SourceId, TenantId,
 };
 pub use secret::Secret;
 pub use tenant::{Environment, Scope};

@@ -94,6 +94,31 @@ states! {
         Dead = "dead",
     }
 
+    /// Where an alert stands. One that is open or acknowledged counts what happens again; after it is resolved, a new
+    /// one is opened.
+    AlertState {
+        /// Somebody should look.
+        Open = "open",
+        /// Somebody looks after it.
+        Acknowledged = "acknowledged",
+        /// It is dealt with, or over.
+        Resolved = "resolved",
+    }
+
+    /// Where a notice stands.
+    NoticeState {
+        /// Gathers what is too much to be told one by one, until its minute is over.
+        Gathering = "gathering",
+        /// Due now or later.
+        Pending = "pending",
+        /// A host is sending it until its lease ends.
+        Leased = "leased",
+        /// Its receiver has it. Absorbing.
+        Sent = "sent",
+        /// Given up. Absorbing.
+        Failed = "failed",
+    }
+
     /// Where the duty to make a call stands.
     DeliveryState {
         /// Something must happen first: an earlier delivery of the plan, or of the same object.

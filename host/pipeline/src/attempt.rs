@@ -199,6 +199,7 @@ async fn carry_out(
         attempt: claim.attempt,
         timeout: opened.connection.timeout(),
         now_seconds: shared.clock.now().as_seconds(),
+        traceparent: claim.traceparent.clone(),
     };
     if let Step::Ask { check, then } = step {
         if let Some(end) = too_late(shared, claim, opened) {

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
+use opentelemetry::trace::SpanKind;
 use portolan_domain::{AlertId, ConnectionId, Timestamp, contract::Severity};
 use portolan_proof::{Point, pass};
 use portolan_store::{
@@ -19,6 +20,7 @@ use crate::{
     attempt::{Attempted, attempt},
     gates::Turned,
     rooms::Rooms,
+    traces::{self, Span},
     work::{self, Work},
 };
 
@@ -106,7 +108,24 @@ impl Deliverer {
         }
     }
 
-    fn log(&self, claim: &DeliveryClaim, attempted: &Attempted, took: Duration) {
+    /// The attempt's span; its calls belong below it.
+    fn begin(&self, claim: &mut DeliveryClaim) -> Span {
+        let mut span = self.shared.traces.begin("attempt", SpanKind::Client, claim.traceparent.as_deref());
+        span.set("portolan.tenant.id", claim.scope.tenant.to_string());
+        span.set("portolan.environment", claim.scope.environment.as_str());
+        span.set("portolan.event.id", claim.event.to_string());
+        span.set("portolan.run.id", claim.run.to_string());
+        span.set("portolan.delivery.id", claim.id.to_string());
+        span.set("portolan.attempt.number", i64::from(claim.attempt));
+        span.set("portolan.connection.id", claim.connection.to_string());
+        span.set_text("portolan.operation", &claim.operation);
+        span.set("portolan.attempt.in_doubt", claim.in_doubt);
+        claim.traceparent = span.traceparent();
+        span
+    }
+
+    /// The canonical line of an attempt, its metrics and the end of its span.
+    fn log(&self, claim: &DeliveryClaim, attempted: &Attempted, took: Duration, mut span: Span) {
         let (verdict, failure) = match &attempted.end {
             DeliveryEnd::Delivered { adopted: false, .. } => ("delivered", None),
             DeliveryEnd::Delivered { adopted: true, .. } => ("adopted", None),
@@ -123,11 +142,17 @@ impl Deliverer {
             delivery.id = %claim.id, delivery.key = claim.key, attempt.number = claim.attempt, attempt.verdict = verdict,
             attempt.in_doubt = claim.in_doubt, problem.code = problem.map(|p| p.code.as_str()),
             problem.message = problem.map(|p| p.message.as_str()), operation = claim.operation,
-            connection.id = %claim.connection, run.id = %claim.run, event.id = %claim.event,
+            connector = attempted.connector, connection.id = %claim.connection, run.id = %claim.run, event.id = %claim.event,
+            trace.id = traces::trace_id(claim.traceparent.as_deref()),
             tenant.id = %claim.scope.tenant, environment = %claim.scope.environment,
             duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             "attempt"
         );
+        span.set("portolan.connector", attempted.connector);
+        span.set("portolan.attempt.verdict", verdict);
+        if let Some(problem) = problem {
+            span.fail(&problem.code);
+        }
     }
 }
 
@@ -171,15 +196,16 @@ impl Work for Deliverer {
         self.shared.store.delivery_next_due(now).await
     }
 
-    async fn carry_out(&self, claim: DeliveryClaim) {
+    async fn carry_out(&self, mut claim: DeliveryClaim) {
         pass(Point::IntentCommitted);
+        let span = self.begin(&mut claim);
         let _place = self.rooms.enter(claim.connection.as_str());
         let _of_tenant = self.tenants.enter(claim.scope.tenant.as_str());
         let started = self.shared.clock.monotonic();
         let attempted = AssertUnwindSafe(attempt(&self.shared, &claim)).catch_unwind().await;
         let attempted = attempted.unwrap_or_else(|_| Attempted::panicked(&self.shared, &claim));
         let took = self.shared.clock.monotonic().saturating_sub(started);
-        self.log(&claim, &attempted, took);
+        self.log(&claim, &attempted, took, span);
         let turned = self.turned(&claim, &attempted);
         let Attempted { end, sent, .. } = attempted;
         let now = self.shared.steady();

@@ -140,6 +140,7 @@ async fn ask(
         attempt: claim.attempt,
         timeout: opened.connection.timeout(),
         now_seconds: shared.clock.now().as_seconds(),
+        traceparent: claim.event.traceparent.clone(),
     };
     match opened.connection.read(&query.operation, &query.parameters, &context).await {
         // Facts are stored inside other JSON, and what is too deep cannot be read back.

@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures::future::join_all;
 use http::HeaderMap;
+use opentelemetry::trace::SpanKind;
 use portolan_domain::{
     AlertId, Environment, EventId, RunId, Secret, SourceId,
     card::{Form, mask_bytes},
@@ -31,6 +32,7 @@ use crate::{
     Shared,
     routes::{LiveMode, Route, RouteError},
     senders::{EventHead, Proof, Sender, signature::SignatureProblem, told, verify_in_vain},
+    traces::{self, Span},
     turns::Turns,
 };
 
@@ -105,8 +107,11 @@ impl Intake {
         let media_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let (body, masked) = without_cards(route.sender, body);
         let mut events = self.read(&route, media_type, &body);
+        // Believed now: a stranger could make any trace longer.
+        let trace = traces::of_request(headers);
         for (event, _) in &mut events {
             event.cards_masked = masked;
+            event.traceparent = trace.map(str::to_owned);
         }
         if masked > 0 {
             self.alert_cards(&route, masked).await;
@@ -137,10 +142,39 @@ impl Intake {
         self.store(route, event, runs).await
     }
 
-    async fn store(&self, route: &Route, event: Event, runs: Vec<NewRun>) -> Result<Taken, StoreError> {
+    async fn store(&self, route: &Route, mut event: Event, runs: Vec<NewRun>) -> Result<Taken, StoreError> {
+        let span = self.begin(&mut event);
+        let stored = self.store_traced(route, event, runs).await;
+        told_of(span, &stored);
+        stored
+    }
+
+    /// Begins the event's trace, or goes on with the sender's: what is done for the event belongs below this.
+    fn begin(&self, event: &mut Event) -> Span {
+        let given = event.traceparent.as_deref();
+        let mut span = self.shared.traces.begin("intake", SpanKind::Server, given);
+        span.set("portolan.tenant.id", event.scope.tenant.to_string());
+        span.set("portolan.environment", event.scope.environment.as_str());
+        span.set("portolan.source.id", event.source.to_string());
+        span.set("portolan.event.id", event.id.to_string());
+        span.set("portolan.event.state", event.state.as_str());
+        span.set_text("portolan.event.kind", &event.kind);
+        event.traceparent = span.traceparent();
+        span
+    }
+
+    async fn store_traced(
+        &self,
+        route: &Route,
+        event: Event,
+        runs: Vec<NewRun>,
+    ) -> Result<Taken, StoreError> {
         let id = event.id.clone();
         let (kind, system, state) = (event.kind.clone(), event.system.clone(), event.state);
-        let routed = !runs.is_empty();
+        let (traceparent, object, bytes) =
+            (event.traceparent.clone(), event.object_id.clone(), event.payload.len());
+        let reason = event.reason.clone();
+        let (routed, run_count) = (!runs.is_empty(), runs.len());
         if has(Bug::AnswerBeforeCommit) {
             let (store, runs_due) = (self.shared.store.clone(), self.shared.runs_due.clone());
             tokio::spawn(async move {
@@ -155,7 +189,16 @@ impl Intake {
             Accepted::New => {
                 metrics::counter!("portolan_events_accepted_total", "system" => system, "state" => state.as_str())
                     .increment(1);
-                tracing::debug!(event.id = %id, event.kind = kind, tenant.id = %route.source.scope.tenant, "event accepted");
+                let scope = &route.source.scope;
+                tracing::info!(
+                    event.id = %id, event.kind = kind, event.state = %state, event.bytes = bytes, event.runs = run_count,
+                    object.id = object, source.id = %route.source.id, tenant.id = %scope.tenant,
+                    environment = %scope.environment, trace.id = traces::trace_id(traceparent.as_deref()),
+                    "event"
+                );
+                if state == EventState::Dead {
+                    self.alert_dead(route, &id, reason).await;
+                }
                 if routed {
                     self.shared.runs_due.ring();
                 }
@@ -226,6 +269,7 @@ impl Intake {
             state: EventState::Routed,
             reason: None,
             cards_masked: 0,
+            traceparent: None,
         }
     }
 
@@ -253,6 +297,12 @@ impl Intake {
         self.raise(route, problem.code(), title, json!({ "problem": problem.to_string() })).await;
     }
 
+    /// A dead event was answered and will not come again: somebody must look.
+    async fn alert_dead(&self, route: &Route, event: &EventId, reason: Option<String>) {
+        let title = format!("source {:?} sends what cannot be used", route.source.name);
+        self.raise(route, "event-dead", title, json!({ "event": event, "reason": reason })).await;
+    }
+
     async fn alert_cards(&self, route: &Route, masked: u32) {
         let title = format!("source {:?} sends card numbers, which are masked", route.source.name);
         let remedy = "have the sender leave them out: Portolan has no use for them, and they put it in scope of PCI DSS";
@@ -278,6 +328,19 @@ impl Intake {
         if let Err(error) = self.shared.store.alert_raise(&route.source.scope, alert).await {
             tracing::error!(error = &error as &dyn std::error::Error, "an alert could not be stored");
         }
+    }
+}
+
+/// How taking an event in ended.
+fn told_of(mut span: Span, stored: &Result<Taken, StoreError>) {
+    match stored {
+        Ok(taken) => {
+            span.set("portolan.event.repeat", taken.repeat);
+            if taken.repeat {
+                span.set("portolan.event.first_id", taken.event.to_string());
+            }
+        }
+        Err(_) => span.fail("store-unavailable"),
     }
 }
 

@@ -12,6 +12,9 @@
 //! * [`poller`]: asks sources that do not tell, or forget to, for what changed.
 //! * [`reconcile`]: after a restore, asks sources for what was forgotten.
 //! * [`storage`]: whether the disk has room for what is new.
+//! * [`backlog`]: whether anything waits too long.
+//! * [`notifier`]: tells people what they asked to be told.
+//! * [`traces`]: one trace per event, through all of these.
 //! * [`Pipeline`]: what these share, and their start and end.
 //!
 //! Start, retry, approval, redrive and the morning after a crash all take this same path: the loops look
@@ -26,6 +29,7 @@
 //! This crate must not know HTTP routes, SQL or wasmtime.
 
 pub mod attempt;
+pub mod backlog;
 pub mod connections;
 pub mod deliverer;
 pub mod engine;
@@ -33,6 +37,7 @@ pub mod facts;
 pub mod gates;
 pub mod intake;
 pub mod mapper;
+pub mod notifier;
 mod nudge;
 pub mod plans;
 pub mod poller;
@@ -43,6 +48,7 @@ pub mod rotation;
 pub mod routes;
 pub mod senders;
 pub mod storage;
+pub mod traces;
 mod turns;
 pub mod vault;
 pub mod witness;
@@ -103,6 +109,12 @@ pub struct PipelineSettings {
     /// In which header the proxy before this host puts the SHA-256 fingerprint of a client certificate that it has checked.
     /// None: sources cannot ask for client certificates. Whoever can reach the host past the proxy can set it.
     pub client_certificate_header: Option<http::HeaderName>,
+    /// When a notice that could not be sent is sent again.
+    pub notice_retry: RetryPolicy,
+    /// From which age of the oldest waiting work on there is an alert, in seconds; 0: never.
+    pub backlog_warning_s: u64,
+    /// From which age on it is critical, in seconds; 0: never.
+    pub backlog_critical_s: u64,
     /// Below how much room on the store's disk nothing new is taken in, in MiB; 0: nobody looks at it. See [`storage`].
     pub storage_free_mib_min: u64,
 }
@@ -129,6 +141,9 @@ impl Default for PipelineSettings {
             plan: PlanLimits::default(),
             signature_tolerance_s: 300,
             client_certificate_header: None,
+            notice_retry: RetryPolicy { base_ms: 1_000, cap_ms: 3_600_000, attempts_max: 14 },
+            backlog_warning_s: 900,
+            backlog_critical_s: 3_600,
             storage_free_mib_min: 256,
         }
     }
@@ -155,6 +170,10 @@ pub struct Shared {
     pub owner: Arc<str>,
     /// Whether the disk has room for what is new.
     pub storage: Arc<storage::Storage>,
+    /// What notices leave by.
+    pub mailroom: Arc<notifier::Mailroom>,
+    /// Who is told of the way that events take.
+    pub traces: Arc<traces::Traces>,
     /// Rung when there may be runs to claim.
     pub runs_due: Arc<Nudge>,
     /// Rung when there may be deliveries to claim.
@@ -172,12 +191,15 @@ impl Shared {
         settings: PipelineSettings,
     ) -> Self {
         let registry = Arc::new(Registry::standard());
+        let mailroom = notifier::Mailroom::new(vault.clone(), registry.clone(), outbound.clone());
         let connections =
             connections::Connections::new(store.clone(), registry.clone(), vault.clone(), outbound);
         let owner = portolan_domain::RunId::generate(clock.now()).as_str().replace("run_", "host_");
         Self {
             routes: Arc::new(routes::Routes::new(store.clone(), vault, clock.clone())),
             connections: Arc::new(connections),
+            mailroom: Arc::new(mailroom),
+            traces: Arc::default(),
             gates: Arc::default(),
             registry,
             storage: Arc::new(storage::Storage::new(settings.storage_free_mib_min)),
@@ -192,6 +214,14 @@ impl Shared {
 }
 
 impl Shared {
+    /// With the operator's mail server, and with whoever is told of traces.
+    #[must_use]
+    pub fn telling(self, mailer: Option<portolan_connectors::mail::Mailer>, traces: traces::Traces) -> Self {
+        // Nobody else has it yet.
+        let mailroom = Arc::unwrap_or_clone(self.mailroom).with_mailer(mailer);
+        Self { mailroom: Arc::new(mailroom), traces: Arc::new(traces), ..self }
+    }
+
     /// The present by which leases end and due work is claimed: does not jump when the machine's clock is set.
     #[must_use]
     pub fn steady(&self) -> Timestamp {
@@ -240,6 +270,8 @@ impl Pipeline {
         loops.spawn(poller::Poller::new(shared.clone()).work(stopped.clone()));
         loops.spawn(reconcile::reconcile(shared.clone(), stopped.clone()));
         loops.spawn(storage::watch(shared.clone(), stopped.clone()));
+        loops.spawn(backlog::watch(shared.clone(), stopped.clone()));
+        loops.spawn(notifier::Notifier::new(shared.clone()).work(stopped.clone()));
         loops.spawn(deliverer::Deliverer::new(shared).work(stopped));
         Ok(Self { stop, loops })
     }

@@ -11,6 +11,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
+use opentelemetry::trace::SpanKind;
 use portolan_domain::{
     AlertId, ModuleDigest, TenantId, Timestamp,
     card::mask_json,
@@ -34,6 +35,7 @@ use crate::{
     facts::{self, NoFacts},
     plans, refused,
     rooms::Rooms,
+    traces::{self, Span},
     work::{self, Work},
 };
 
@@ -278,7 +280,23 @@ impl Mapper {
         }
     }
 
-    fn log(&self, claim: &RunClaim, end: &RunEnd, took: Duration, cost: Cost) {
+    /// The run's span; what it asks for belongs below it.
+    fn begin(&self, claim: &mut RunClaim) -> Span {
+        let event = &mut claim.event;
+        let mut span = self.shared.traces.begin("run", SpanKind::Consumer, event.traceparent.as_deref());
+        span.set("portolan.tenant.id", event.scope.tenant.to_string());
+        span.set("portolan.environment", event.scope.environment.as_str());
+        span.set("portolan.event.id", event.id.to_string());
+        span.set_text("portolan.event.kind", &event.kind);
+        span.set("portolan.run.id", claim.id.to_string());
+        span.set("portolan.run.attempt", i64::from(claim.attempt));
+        span.set("portolan.mapping.id", claim.mapping.to_string());
+        event.traceparent = span.traceparent();
+        span
+    }
+
+    /// The canonical line of a run, its metrics and the end of its span.
+    fn log(&self, claim: &RunClaim, end: &RunEnd, took: Duration, (execution, mut span): (&Execution, Span)) {
         let (name, reason) = match end {
             RunEnd::Planned { held: None, .. } => ("planned", &Value::Null),
             RunEnd::Planned { held: Some(_), .. } => ("held", &Value::Null),
@@ -290,14 +308,38 @@ impl Mapper {
         };
         metrics::counter!("portolan_runs_finished_total", "end" => name).increment(1);
         metrics::histogram!("portolan_run_seconds").record(took);
+        let cost = execution.cost.to_json();
+        let fuel = cost.get("fuel").and_then(Value::as_u64);
+        let deliveries = match end {
+            RunEnd::Planned { deliveries, .. } => deliveries.len(),
+            RunEnd::Deferred { .. }
+            | RunEnd::Retried { .. }
+            | RunEnd::Postponed { .. }
+            | RunEnd::Skipped { .. }
+            | RunEnd::Dead { .. } => 0,
+        };
+        let (module, code) = (execution.module.as_ref(), reason["code"].as_str());
         tracing::info!(
-            run.id = %claim.id, run.attempt = claim.attempt, run.end = name,
-            run.reason = reason["code"].as_str(), run.message = reason["message"].as_str(),
-            event.id = %claim.event.id, event.kind = claim.event.kind, mapping.id = %claim.mapping,
+            run.id = %claim.id, attempt.number = claim.attempt, run.end = name, run.deliveries = deliveries,
+            problem.code = code, problem.message = reason["message"].as_str(),
+            event.id = %claim.event.id, event.kind = claim.event.kind, object.id = claim.event.object_id,
+            mapping.id = %claim.mapping, module.digest = module.map(|digest| digest.as_str()),
             tenant.id = %claim.event.scope.tenant, environment = %claim.event.scope.environment,
-            cost = %cost.to_json(), duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            fuel, cost = %cost, facts = execution.facts.len(),
+            trace.id = traces::trace_id(claim.event.traceparent.as_deref()),
+            duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             "run"
         );
+        span.set("portolan.run.end", name);
+        span.set("portolan.run.deliveries", i64::try_from(deliveries).unwrap_or(i64::MAX));
+        span.set("portolan.run.fuel", fuel.and_then(|fuel| i64::try_from(fuel).ok()).unwrap_or_default());
+        span.set("portolan.run.facts", i64::try_from(execution.facts.len()).unwrap_or(i64::MAX));
+        if let Some(digest) = module {
+            span.set("portolan.module.digest", digest.as_str().to_owned());
+        }
+        if matches!(end, RunEnd::Dead { .. } | RunEnd::Retried { .. }) {
+            span.fail(code.unwrap_or("failed"));
+        }
     }
 }
 
@@ -336,8 +378,9 @@ impl Work for Mapper {
         self.shared.store.run_next_due(now).await
     }
 
-    async fn carry_out(&self, claim: RunClaim) {
+    async fn carry_out(&self, mut claim: RunClaim) {
         pass(Point::RunClaimed);
+        let span = self.begin(&mut claim);
         let _place = self.rooms.enter(claim.event.scope.tenant.as_str());
         let started = self.shared.clock.monotonic();
         let mut execution = Execution {
@@ -352,7 +395,7 @@ impl Work for Mapper {
             self.dead(&claim, HOST_PANIC, "the host panicked while it carried out this run".to_owned())
         });
         let took = self.shared.clock.monotonic().saturating_sub(started);
-        self.log(&claim, &end, took, execution.cost);
+        self.log(&claim, &end, took, (&execution, span));
         let planned = matches!(end, RunEnd::Planned { held: None, .. });
         let record = RunRecord {
             module: execution.module,

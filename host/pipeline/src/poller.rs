@@ -129,6 +129,7 @@ impl Poller {
                 attempt: u32::try_from(page).unwrap_or(u32::MAX).saturating_add(1),
                 timeout: opened.connection.timeout(),
                 now_seconds: self.shared.clock.now().as_seconds(),
+                traceparent: None,
             };
             let parameters = parameters(route, &poll, cursor);
             let found = opened.connection.read(&poll.operation, &parameters, &context).await;

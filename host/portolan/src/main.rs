@@ -9,14 +9,17 @@ mod audit;
 mod backup;
 mod compile;
 mod demo;
+mod event;
 mod harden;
 mod key;
+mod mail;
 mod masked;
 mod operations;
 mod secrets;
 mod serve;
 mod settings;
 mod source;
+mod traces;
 
 use std::process::ExitCode;
 
@@ -59,6 +62,11 @@ enum Command {
     Key {
         #[command(subcommand)]
         command: key::KeyCommand,
+    },
+    /// Events of a running host, and what became of them.
+    Event {
+        #[command(subcommand)]
+        command: event::EventCommand,
     },
     /// Sources of a running host.
     Source {
@@ -121,6 +129,7 @@ fn carried_out(command: Command) -> ExitCode {
         Command::Reconciliation { command } => backup::reconciliation(command),
         Command::Audit { command } => audit::main(command),
         Command::Key { command } => key::main(command),
+        Command::Event { command } => event::main(command),
         Command::Source { command } => source::main(command),
         Command::Config { command } => config(command),
         Command::Commands => {

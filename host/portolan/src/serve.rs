@@ -24,10 +24,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     audit::Checkpoints,
-    harden,
+    harden, mail,
     masked::Masked,
     secrets,
     settings::{LogFormat, Settings, SettingsArgs},
+    traces,
 };
 
 /// `portolan serve`
@@ -67,7 +68,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let witness = Witness::open(&settings.data_dir.join("executing")).context("executing")?;
     let engine = Arc::new(SandboxEngine::new(store.clone(), sandbox.clone(), limits, witness));
     let outbound = Outbound::new(outbound_policy(&settings)?);
-    let shared = Shared::new(store, clock, vault.clone(), outbound, pipeline_settings(&settings)?);
+    let tracing = traces::start(&settings)?;
+    let shared = Shared::new(store, clock, vault.clone(), outbound, pipeline_settings(&settings)?)
+        .telling(mail::mailer(&settings)?, tracing.traces());
     let listener = TcpListener::bind(settings.listen).await.with_context(|| settings.listen.to_string())?;
     let address = listener.local_addr()?;
     let pipeline = Pipeline::start(shared.clone(), engine).await?;
@@ -86,6 +89,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     if let Some(checkpoints) = checkpoints {
         checkpoints.await?;
     }
+    tracing.end().await;
     Ok(())
 }
 
@@ -228,6 +232,13 @@ fn pipeline_settings(settings: &Settings) -> anyhow::Result<PipelineSettings> {
         signature_tolerance_s: pipeline.signature_tolerance_s,
         client_certificate_header: header.context("server.client_certificate_header")?,
         storage_free_mib_min: settings.storage.free_mib_min,
+        backlog_warning_s: settings.alerts.backlog_warning_s,
+        backlog_critical_s: settings.alerts.backlog_critical_s,
+        notice_retry: RetryPolicy {
+            base_ms: settings.alerts.notice_retry_base_ms,
+            attempts_max: settings.alerts.notice_attempts_max.max(1),
+            ..PipelineSettings::default().notice_retry
+        },
         ..PipelineSettings::default()
     })
 }

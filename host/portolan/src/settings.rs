@@ -32,6 +32,9 @@ pub(crate) struct Settings {
     pub(crate) audit: Audit,
     pub(crate) process: Process,
     pub(crate) log: Log,
+    pub(crate) alerts: Alerts,
+    pub(crate) mail: Mail,
+    pub(crate) traces: Traces,
 }
 
 /// Bounds of incoming requests.
@@ -168,6 +171,58 @@ pub(crate) struct Log {
     pub(crate) filter: String,
 }
 
+/// When people are told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Alerts {
+    /// From which age of the oldest event that waits to be carried out there is an alert `backlog-old`, in seconds; 0: never.
+    pub(crate) backlog_warning_s: u64,
+    /// From which age on it is critical, in seconds; 0: never.
+    pub(crate) backlog_critical_s: u64,
+    /// Attempts to send a notice of a notification rule until it is given up.
+    pub(crate) notice_attempts_max: u32,
+    /// The longest pause before the second attempt, in milliseconds; doubled with every attempt.
+    pub(crate) notice_retry_base_ms: u64,
+}
+
+/// The server that e-mail leaves by. The password is not among the settings: it is in `password_file`, or in the variable
+/// `PORTOLAN_MAIL_PASSWORD`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Mail {
+    /// Its name. Empty: there is none, and notification rules cannot write e-mail.
+    pub(crate) host: String,
+    /// Its port.
+    pub(crate) port: u16,
+    /// `starttls` (port 587), `implicit` (port 465), or `none`, for a server on this machine.
+    pub(crate) tls: MailTls,
+    /// The user to log in as. Empty: nobody logs in.
+    pub(crate) user: String,
+    /// The file that holds the user's password.
+    pub(crate) password_file: PathBuf,
+    /// Who writes: `Portolan <portolan@example.com>`.
+    pub(crate) sender: String,
+}
+
+/// See [`Mail::tls`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MailTls {
+    Starttls,
+    Implicit,
+    None,
+}
+
+/// Traces of what is done for events (OpenTelemetry, OTLP over HTTP). The `OTEL_*` variables for samplers
+/// (`OTEL_TRACES_SAMPLER`), headers, batches and resource attributes hold as everywhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Traces {
+    /// Where they are sent: `http://127.0.0.1:4318` (to which `/v1/traces` is added). Empty: `OTEL_EXPORTER_OTLP_ENDPOINT`,
+    /// and when that is not set, nowhere.
+    pub(crate) otlp_url: String,
+}
+
 /// See [`Log::format`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -190,6 +245,9 @@ impl Default for Settings {
             audit: Audit::default(),
             process: Process::default(),
             log: Log::default(),
+            alerts: Alerts::default(),
+            mail: Mail::default(),
+            traces: Traces::default(),
         }
     }
 }
@@ -253,6 +311,31 @@ impl Default for Audit {
     }
 }
 
+impl Default for Alerts {
+    fn default() -> Self {
+        let pipeline = portolan_pipeline::PipelineSettings::default();
+        Self {
+            backlog_warning_s: pipeline.backlog_warning_s,
+            backlog_critical_s: pipeline.backlog_critical_s,
+            notice_attempts_max: pipeline.notice_retry.attempts_max,
+            notice_retry_base_ms: pipeline.notice_retry.base_ms,
+        }
+    }
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Self {
+            host: String::new(),
+            port: 587,
+            tls: MailTls::Starttls,
+            user: String::new(),
+            password_file: PathBuf::new(),
+            sender: String::new(),
+        }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Text, filter: "info".to_owned() }
@@ -265,12 +348,32 @@ const PREFIX: &str = "PORTOLAN_";
 const PROOF_PREFIX: &str = "PORTOLAN_PROOF_";
 
 /// No settings: the master key itself, and what commands use that speak with a host.
-const APART: [&str; 4] = ["PORTOLAN_MASTER_KEY", "PORTOLAN_URL", "PORTOLAN_KEY", "PORTOLAN_ENVIRONMENT"];
+const APART: [&str; 5] =
+    ["PORTOLAN_MASTER_KEY", "PORTOLAN_MAIL_PASSWORD", "PORTOLAN_URL", "PORTOLAN_KEY", "PORTOLAN_ENVIRONMENT"];
 
 /// The master key, where the environment holds it.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 pub(crate) fn master_key_text() -> Option<zeroize::Zeroizing<String>> {
     std::env::var(APART[0]).ok().map(zeroize::Zeroizing::new)
+}
+
+/// The mail user's password, where the environment holds it.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub(crate) fn mail_password_text() -> Option<zeroize::Zeroizing<String>> {
+    std::env::var(APART[1]).ok().map(zeroize::Zeroizing::new)
+}
+
+/// Where traces go, where only the environment says so.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub(crate) fn otlp_url_of_environment() -> Option<String> {
+    let set = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
+    let own = set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+    own.or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT").map(|base| traces_of(&base)))
+}
+
+/// The path for traces below a collector's address.
+pub(crate) fn traces_of(base: &str) -> String {
+    format!("{}/v1/traces", base.trim_end_matches('/'))
 }
 
 impl SettingsArgs {

@@ -92,7 +92,9 @@ async fn summary(State(simulator): State<Arc<Simulator>>) -> Response {
 
 async fn calls(State(simulator): State<Arc<Simulator>>) -> Response {
     let calls = simulator.calls();
-    answer(&json!({"total": calls.values().sum::<u64>(), "calls": calls}))
+    let told = |(operation, traceparent)| json!({"operation": operation, "traceparent": traceparent});
+    let traces: Vec<_> = simulator.traces().into_iter().map(told).collect();
+    answer(&json!({"total": calls.values().sum::<u64>(), "calls": calls, "traces": traces}))
 }
 
 async fn world(State(simulator): State<Arc<Simulator>>) -> Response {

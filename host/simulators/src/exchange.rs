@@ -3,7 +3,7 @@
 //! Called by [`crate::server`] for every request that is not the simulator's own. The system's lock is held while
 //! it decides and while its drafts become lines; never while something is waited for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -50,6 +50,9 @@ impl Ending {
     }
 }
 
+/// Calls whose traces are kept.
+const TRACES_MAX: usize = 1_000;
+
 /// One running system.
 pub(crate) struct Simulator {
     pub(crate) system: System,
@@ -58,6 +61,8 @@ pub(crate) struct Simulator {
     journal: Journal,
     faults: Mutex<Faults>,
     calls: Mutex<BTreeMap<String, u64>>,
+    /// The `traceparent` of the latest calls that had one, with their operations.
+    traces: Mutex<VecDeque<(String, String)>>,
     in_flight: Arc<AtomicU32>,
     latency_ms: u64,
 }
@@ -103,6 +108,7 @@ impl Simulator {
             journal,
             faults: Mutex::new(faults),
             calls: Mutex::default(),
+            traces: Mutex::default(),
             in_flight: Arc::default(),
             latency_ms,
         }
@@ -120,6 +126,20 @@ impl Simulator {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The `traceparent` of the latest calls that had one, with their operations, oldest first.
+    pub(crate) fn traces(&self) -> Vec<(String, String)> {
+        self.traces.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn trace(&self, operation: &str, traceparent: Option<&str>) {
+        let Some(traceparent) = traceparent else { return };
+        let mut traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
+        if traces.len() >= TRACES_MAX {
+            traces.pop_front();
+        }
+        traces.push_back((operation.to_owned(), traceparent.to_owned()));
+    }
+
     fn count(&self, operation: &str) {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         let known = calls.contains_key(operation) || calls.len() < OPERATIONS_MAX;
@@ -132,6 +152,7 @@ impl Simulator {
         let _flight = Flight(Arc::clone(&self.in_flight));
         let operation = self.stand_in().operation(&call);
         self.count(&operation);
+        self.trace(&operation, call.header("traceparent"));
         let begun = self.stand_in().begin(&call);
         let under_way = match begun {
             Ok(token) => UnderWay { simulator: Arc::clone(self), token },

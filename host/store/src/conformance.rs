@@ -25,6 +25,7 @@ pub mod deliveries;
 pub mod desk;
 pub mod events;
 pub mod model;
+pub mod notices;
 pub mod onces;
 pub mod polls;
 pub mod runs;
@@ -127,6 +128,21 @@ macro_rules! store_conformance {
                 s5_a_late_owner_cannot_move_the_cursor,
                 s11_another_scopes_source_is_not_scheduled,
                 what_was_seen_of_an_object_is_remembered,
+            ];
+            notices: [
+                s12_an_acknowledged_alert_counts_on_and_a_resolved_one_opens_anew,
+                alerts_are_found_by_state_severity_code_and_time,
+                an_event_knows_the_alerts_that_it_raised,
+                alerts_of_other_scopes_end_when_what_they_told_of_is_over,
+                s20_a_rule_tells_what_it_names_when_it_happens,
+                s20_what_is_not_stored_is_not_told,
+                s20_a_flood_becomes_its_bound_and_one_that_counts_the_rest,
+                a_delivery_that_was_made_is_told_where_somebody_asked,
+                s5_a_notice_is_leased_to_one_owner_at_a_time,
+                s8_one_tenants_notices_do_not_delay_anothers,
+                a_failed_notice_is_visible_and_not_told_by_its_own_rule,
+                a_rule_that_is_switched_off_gives_up_what_it_has_not_told,
+                s11_another_scopes_rules_are_none,
             ];
             model: [a_random_history_agrees_with_the_model];
         }

@@ -123,6 +123,8 @@ pub struct DeliveryClaim {
     pub key: String,
     /// Identity of the call.
     pub call_id: String,
+    /// The trace that its event belongs to: see [`Event`](crate::event::Event).
+    pub traceparent: Option<String>,
     /// Through which connection.
     pub connection: ConnectionId,
     /// A write operation.

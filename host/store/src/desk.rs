@@ -61,7 +61,7 @@ pub trait Desk: Send + Sync {
     async fn proposal_list(&self, scope: &Scope) -> Result<Vec<Proposal>, StoreError>;
     /// What was decided about a run, delivery or connection, oldest first, at most 500.
     async fn decision_list(&self, scope: &Scope, subject: &str) -> Result<Vec<Past>, StoreError>;
-    /// Ends open alerts with this code and title: what they told of is over.
+    /// Resolves the alert with this code and title: what they told of is over.
     async fn alert_end(
         &self,
         scope: &Scope,

@@ -38,6 +38,8 @@ pub struct Event {
     pub state: EventState,
     /// Why, when it is dead or unrouted.
     pub reason: Option<String>,
+    /// The trace that it belongs to, as W3C `traceparent`; none when nobody traces it.
+    pub traceparent: Option<String>,
 }
 
 /// A run to be stored with an event.

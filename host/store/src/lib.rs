@@ -22,7 +22,7 @@
 //! | S9 | Runs with one mapping and one ordering key are claimed in the order of their events: a later one only when no earlier one is pending (unless deferred), leased, planned with a delivery still open, held or dead. So a run sees what earlier events of its object brought about. |
 //! | S10 | A delivery is claimed only when every delivery it comes after is delivered, and no delivery of an earlier event with the same mapping and ordering key is unfinished. |
 //! | S11 | Nothing of one scope is ever answered to another. |
-//! | S12 | Open alerts with one scope, code and title are one alert, counted. |
+//! | S12 | Alerts with one scope, code and title that are not resolved are one alert, counted. |
 //! | S13 | A claim costs the same whether ten or ten million finished rows are stored. |
 //! | S14 | Of deliveries through one connection that name the same economic fact (`once`), one at a time is leased. When one is delivered, every later claim of another brings its response; when one is in doubt, so is the next. |
 //! | S15 | A paused connection's deliveries are not claimed, from the moment that the pause was stored until it is lifted. |
@@ -30,6 +30,7 @@
 //! | S17 | A plan that exceeds the guard of a connection (an amount, documents within an hour) is held, not carried out, whoever plans at the same time; what was let through is counted. |
 //! | S18 | Of requests with one idempotency key, one begins; what became of it is told to all others, and when its process died before that was stored, that nobody knows. |
 //! | S19 | Each change of a lookup table is a version; a table can be put back to any of them, whatever came between. |
+//! | S20 | What a notification rule tells is stored as a notice in the transaction in which it happens. Of one rule no more than its bound are stored in a minute, and one that counts all the others. |
 
 pub mod alert;
 pub mod audit;
@@ -44,6 +45,7 @@ pub mod key;
 pub mod lookup;
 pub mod mapping;
 pub mod module;
+pub mod notification;
 pub mod poll;
 pub mod reconciliation;
 pub mod reference;
@@ -68,6 +70,7 @@ pub trait Store:
     + lookup::Lookups
     + mapping::Mappings
     + module::Modules
+    + notification::Notifications
     + poll::Polls
     + reconciliation::Reconciliations
     + reference::References
@@ -102,6 +105,23 @@ pub trait Upkeep: Send + Sync {
 
     /// How many runs and deliveries are in each state that is not final: for metrics.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
+
+    /// In every environment that has any: the oldest run and the oldest delivery that are not finished and wait for no
+    /// person, nor for what their module said has yet to arrive.
+    async fn oldest_work(&self) -> Result<Vec<Oldest>, StoreError>;
+}
+
+/// The oldest unfinished work of an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oldest {
+    /// Whose.
+    pub scope: portolan_domain::Scope,
+    /// The id of the run or delivery.
+    pub subject: String,
+    /// Of which event.
+    pub event: portolan_domain::EventId,
+    /// When it was stored.
+    pub since: Timestamp,
 }
 
 /// Unfinished work, over all tenants.

@@ -16,6 +16,42 @@ pub struct Counterpart {
     pub event: EventId,
 }
 
+/// What leads from a number of some system to an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trail {
+    /// The event.
+    pub event: EventId,
+    /// The system that calls something so.
+    pub system: String,
+    /// How it is known.
+    pub by: KnownBy,
+    /// The object at home, when it was remembered.
+    pub key: Option<ReferenceKey>,
+}
+
+/// How a number is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KnownBy {
+    /// It was remembered.
+    Reference,
+    /// Another system answered a delivery with it, lately.
+    Response,
+    /// An event is about the object with this id.
+    Object,
+}
+
+impl KnownBy {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reference => "reference",
+            Self::Response => "response",
+            Self::Object => "object",
+        }
+    }
+}
+
 /// References. A later pair with the same object and system replaces the earlier one.
 #[async_trait]
 pub trait References: Send + Sync {
@@ -32,4 +68,12 @@ pub trait References: Send + Sync {
         system: &str,
         id: &str,
     ) -> Result<Vec<Counterpart>, StoreError>;
+    /// Which events led to, or are about, what a system (any, if none is named) calls `document`: remembered references, the
+    /// responses of the latest deliveries, objects of events. At most 100.
+    async fn document_trails(
+        &self,
+        scope: &Scope,
+        system: Option<&str>,
+        document: &str,
+    ) -> Result<Vec<Trail>, StoreError>;
 }

@@ -2,7 +2,7 @@
 //! owner is that goes into a seal's associated data is said here, once.
 
 use async_trait::async_trait;
-use portolan_domain::{ConnectionId, Scope, SourceId};
+use portolan_domain::{ConnectionId, NotificationRuleId, Scope, SourceId};
 
 use crate::StoreError;
 
@@ -16,6 +16,12 @@ pub fn owner_of_connection(scope: &Scope, id: &ConnectionId) -> String {
 #[must_use]
 pub fn owner_of_source(scope: &Scope, id: &SourceId) -> String {
     format!("{scope}/source/{id}")
+}
+
+/// The owner of a notification rule's secrets.
+#[must_use]
+pub fn owner_of_notification_rule(scope: &Scope, id: &NotificationRuleId) -> String {
+    format!("{scope}/notification-rule/{id}")
 }
 
 /// The owner of a key of the host itself.
@@ -42,6 +48,8 @@ pub enum SealedPlace {
     Connection(ConnectionId),
     /// A source's secrets.
     Source(SourceId),
+    /// A notification rule's secrets.
+    NotificationRule(NotificationRuleId),
     /// A key of the host itself.
     HostKey(String),
 }

@@ -28,7 +28,7 @@ use std::{
 use portolan_domain::Timestamp;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use crate::{Backlog, Store, StoreError, Upkeep, audit::AuditKey, run::Executing};
+use crate::{Backlog, Oldest, Store, StoreError, Upkeep, audit::AuditKey, run::Executing};
 
 mod alert;
 mod audit;
@@ -46,6 +46,7 @@ mod lookup;
 mod mapping;
 mod migrate;
 mod module;
+mod notification;
 mod poll;
 mod reader;
 mod reconciliation;
@@ -70,7 +71,7 @@ use row::Columns;
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
 /// Every statement of this crate fits, so that none is compiled twice.
-const STATEMENTS_CACHED: usize = 220;
+const STATEMENTS_CACHED: usize = 250;
 
 /// Pages that the connection keeps in memory that copies from the log: it reads each once.
 const COPYING_CACHE_KIB: u32 = 64;
@@ -220,7 +221,8 @@ impl Upkeep for SqliteStore {
         let (owner, executing) = (owner.to_owned(), executing.to_vec());
         self.write(move |tx| {
             let polls = poll::end_foreign(tx.conn, &owner, now)?;
-            Ok(polls + wake::end_foreign(tx.conn, &owner, &executing, now)?)
+            let notices = notification::end_foreign(tx.conn, &owner)?;
+            Ok(polls + notices + wake::end_foreign(tx.conn, &owner, &executing, now)?)
         })
         .await
     }
@@ -249,6 +251,18 @@ impl Upkeep for SqliteStore {
         })
         .await
     }
+
+    async fn oldest_work(&self) -> Result<Vec<Oldest>, StoreError> {
+        self.read(|conn| {
+            let read = |c: &mut Columns<'_, '_>| {
+                Ok(Oldest { scope: c.scope()?, subject: c.get()?, event: c.parsed()?, since: c.time()? })
+            };
+            let mut found = row::all(conn, OLDEST_RUNS, [OLDEST_LOOKED_AT], read)?;
+            found.extend(row::all(conn, OLDEST_DELIVERIES, [], read)?);
+            Ok(found)
+        })
+        .await
+    }
 }
 
 /// Counts by probing the state index per scope, so that finished rows are never walked over.
@@ -267,6 +281,37 @@ const BACKLOG_DELIVERIES: &str = "
     ON d.tenant = s.tenant AND d.environment = s.environment
        AND d.state IN ('waiting', 'pending', 'leased', 'held', 'in-doubt', 'dead')
     GROUP BY d.state ORDER BY d.state";
+
+/// Pending runs of one environment that are looked at, oldest first, to find one that was not deferred.
+const OLDEST_LOOKED_AT: i64 = 1_000;
+
+/// The first of a state is the oldest: the state index has rows in the order of their `seq`.
+const OLDEST_RUNS: &str = "
+    WITH scope (tenant, environment) AS (
+        SELECT t.id, e.column1 FROM tenants t, (VALUES ('sandbox'), ('qa'), ('production')) e)
+    SELECT r.tenant, r.environment, r.id, e.id, r.created_at FROM scope s
+    JOIN runs r ON r.seq = (
+        SELECT min(seq) FROM (
+            SELECT seq FROM (SELECT p.seq, p.deferred FROM runs p INDEXED BY runs_state
+                WHERE p.tenant = s.tenant AND p.environment = s.environment AND p.state = 'pending'
+                ORDER BY p.seq LIMIT ?1) WHERE deferred = 0
+            UNION ALL
+            SELECT min(l.seq) FROM runs l INDEXED BY runs_state
+            WHERE l.tenant = s.tenant AND l.environment = s.environment AND l.state = 'leased'))
+    JOIN events e ON e.seq = r.event_seq";
+
+const OLDEST_DELIVERIES: &str = "
+    WITH scope (tenant, environment) AS (
+        SELECT t.id, e.column1 FROM tenants t, (VALUES ('sandbox'), ('qa'), ('production')) e)
+    SELECT d.tenant, d.environment, d.id, e.id, d.created_at FROM scope s
+    JOIN deliveries d ON d.seq = (
+        SELECT min(seq) FROM (
+            SELECT min(p.seq) AS seq FROM deliveries p INDEXED BY deliveries_state
+            WHERE p.tenant = s.tenant AND p.environment = s.environment AND p.state = 'pending'
+            UNION ALL
+            SELECT min(l.seq) FROM deliveries l INDEXED BY deliveries_state
+            WHERE l.tenant = s.tenant AND l.environment = s.environment AND l.state = 'leased'))
+    JOIN events e ON e.seq = d.event_seq";
 
 fn unavailable(error: std::io::Error) -> StoreError {
     StoreError::Unavailable(Box::new(error))

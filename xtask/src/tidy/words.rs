@@ -32,11 +32,14 @@ const DECLARED: [Word; 5] = [
 ];
 
 /// Rightful uses: a phrase (in lower case) that makes the line good, and why.
-const PHRASES: [(&str, &str); 15] = [
+const PHRASES: [(&str, &str); 18] = [
     ("webhook_endpoint", "Stripe's own object"),
     ("webhook-endpoint", "Stripe's own object, in the name of an operation"),
     ("webhook endpoint", "Stripe's own object"),
     ("for this endpoint", "Stripe's own text"),
+    ("otlp_endpoint", "OpenTelemetry's own variable"),
+    ("otlp_traces_endpoint", "OpenTelemetry's own variable"),
+    (".with_endpoint", "the name of somebody else's method"),
     ("sqlite driver", "what every database calls it"),
     ("postgresql driver", "what every database calls it"),
     ("load driver", "what benches call the part that makes load"),

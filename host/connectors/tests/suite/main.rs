@@ -77,6 +77,7 @@ fn context() -> CallContext {
         attempt: 1,
         timeout: Duration::from_secs(20),
         now_seconds: 1_614_265_330,
+        traceparent: None,
     }
 }
 

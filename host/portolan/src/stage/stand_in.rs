@@ -158,6 +158,16 @@ impl StandIn {
         Ok(self.client.get("/_simulator/calls").await?["calls"].clone())
     }
 
+    /// The `traceparent` of the latest calls that had one, oldest first.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn traces(&self) -> anyhow::Result<Vec<String>> {
+        let told = self.client.get("/_simulator/calls").await?;
+        let calls = told["traces"].as_array().into_iter().flatten();
+        Ok(calls.filter_map(|call| call["traceparent"].as_str().map(str::to_owned)).collect())
+    }
+
     /// `kill -9`.
     ///
     /// # Errors

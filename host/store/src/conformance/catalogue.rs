@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Page, StoreError,
-    alert::NewAlert,
+    alert::{AlertFilter, NewAlert},
     connection::ConnectionRow,
     delivery::DeliveryFilter,
     event::EventFilter,
@@ -228,14 +228,15 @@ pub async fn s11_another_scope_sees_nothing(place: &dyn Place) {
         assert!(absent(store.delivery_cancel(scope, &delivery.id, decision(START)).await));
         assert!(absent(store.delivery_redrive(scope, &delivery.id, decision(START)).await));
         assert!(absent(store.delivery_adopt(scope, &delivery.id, json!({}), decision(START)).await));
-        let alerts = store.alert_list(&world.scope, true, Page::default()).await.unwrap();
-        assert!(absent(store.alert_resolve(scope, &alerts[0].id, START).await));
+        let alerts =
+            store.alert_list(&world.scope, AlertFilter::unresolved(), Page::default()).await.unwrap();
+        assert!(absent(store.alert_resolve(scope, &alerts[0].id, decision(START)).await));
         assert!(store.run_of_event(scope, &event).await.unwrap().is_empty());
         assert!(store.delivery_of_run(scope, &run).await.unwrap().is_empty());
         assert!(store.delivery_attempts(scope, &delivery.id).await.unwrap().is_empty());
         assert!(store.reference_find(scope, &reference_key()).await.unwrap().is_empty());
         assert!(store.reference_reverse(scope, "sap-ecc", "1").await.unwrap().is_empty());
-        assert!(store.alert_list(scope, false, Page::default()).await.unwrap().is_empty());
+        assert!(store.alert_list(scope, AlertFilter::default(), Page::default()).await.unwrap().is_empty());
         assert_eq!(store.lookup_get(scope, "parts", "a").await.unwrap(), None);
         assert!(store.lookup_tables(scope).await.unwrap().is_empty());
         let events = store.event_list(scope, EventFilter::default(), Page::default()).await.unwrap();
@@ -256,18 +257,18 @@ pub async fn s12_open_alerts_with_one_code_and_title_are_one(place: &dyn Place) 
     }
     let other = NewAlert { title: "Another".to_owned(), ..alert(Severity::Info, START) };
     store.alert_raise(scope, other).await.unwrap();
-    let open = store.alert_list(scope, true, Page::default()).await.unwrap();
+    let open = store.alert_list(scope, AlertFilter::unresolved(), Page::default()).await.unwrap();
     assert_eq!(open.len(), 2);
     let counted = &open[1];
     assert_eq!((counted.count, counted.severity), (3, Severity::Critical));
     assert_eq!((counted.first_at, counted.last_at), (START, at(2)));
     assert_eq!(counted.detail, json!({"at": at(2).as_millis()}));
 
-    store.alert_resolve(scope, &counted.id, at(3)).await.unwrap();
-    assert!(absent(store.alert_resolve(scope, &AlertId::generate(START), at(3)).await));
+    store.alert_resolve(scope, &counted.id, decision(at(3))).await.unwrap();
+    assert!(absent(store.alert_resolve(scope, &AlertId::generate(START), decision(at(3))).await));
     store.alert_raise(scope, alert(Severity::Info, at(4))).await.unwrap();
-    assert_eq!(store.alert_list(scope, true, Page::default()).await.unwrap().len(), 2);
-    let all = store.alert_list(scope, false, Page::default()).await.unwrap();
+    assert_eq!(store.alert_list(scope, AlertFilter::unresolved(), Page::default()).await.unwrap().len(), 2);
+    let all = store.alert_list(scope, AlertFilter::default(), Page::default()).await.unwrap();
     assert_eq!(all.iter().map(|alert| alert.count).collect::<Vec<_>>(), [1, 1, 3], "a new one, counted anew");
 }
 

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     ClaimRequest, Finish, Page, StoreError,
+    alert::AlertFilter,
     connection::PAUSED_BY_HOST,
     delivery::{DeliveryClaim, DeliveryEnd, DeliveryFilter, Postponement, Sent},
     desk::EnvironmentSettings,
@@ -77,7 +78,10 @@ pub async fn s17_a_guard_holds_what_exceeds_it(place: &dyn Place) {
         held += usize::from(state(run).await == RunState::Held);
     }
     assert_eq!((held, world.claim_deliveries(START).await.len()), (3, 5));
-    let alerts = store.alert_list(scope, true, Page { before: None, rows_max: 10 }).await.unwrap();
+    let alerts = store
+        .alert_list(scope, AlertFilter::unresolved(), Page { before: None, rows_max: 10 })
+        .await
+        .unwrap();
     let told: Vec<_> = alerts.iter().map(|alert| (alert.code.as_str(), alert.count)).collect();
     assert_eq!(told, [("guard", 4)], "one alert, counted");
 
@@ -313,9 +317,9 @@ pub async fn an_alert_ends_when_what_it_told_of_is_over(place: &dyn Place) {
     let (code, title) = (alert.code.clone(), alert.title.clone());
     store.alert_raise(scope, alert.clone()).await.unwrap();
     store.alert_end(scope, &code, "another title", at(1)).await.unwrap();
-    assert_eq!(store.alert_list(scope, true, Page::default()).await.unwrap().len(), 1);
+    assert_eq!(store.alert_list(scope, AlertFilter::unresolved(), Page::default()).await.unwrap().len(), 1);
     store.alert_end(scope, &code, &title, at(1)).await.unwrap();
-    assert!(store.alert_list(scope, true, Page::default()).await.unwrap().is_empty());
+    assert!(store.alert_list(scope, AlertFilter::unresolved(), Page::default()).await.unwrap().is_empty());
 }
 
 pub async fn a_tenant_takes_no_more_than_its_room(place: &dyn Place) {

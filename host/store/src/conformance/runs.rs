@@ -31,7 +31,13 @@ pub async fn s4_a_plan_is_stored_whole_or_not_at_all(place: &dyn Place) {
     assert_eq!(world.run_state(&run).await, RunState::Leased);
     assert!(store.delivery_of_run(&world.scope, &run).await.unwrap().is_empty());
     assert!(store.reference_find(&world.scope, &reference_key()).await.unwrap().is_empty());
-    assert!(store.alert_list(&world.scope, true, Page::default()).await.unwrap().is_empty());
+    assert!(
+        store
+            .alert_list(&world.scope, crate::alert::AlertFilter::unresolved(), Page::default())
+            .await
+            .unwrap()
+            .is_empty()
+    );
 
     world.finish_run(&claim, end(&["order"]), at(1)).await;
     let stored = store.run_get(&world.scope, &run).await.unwrap();
@@ -44,7 +50,14 @@ pub async fn s4_a_plan_is_stored_whole_or_not_at_all(place: &dyn Place) {
     assert_eq!(known.get("sap-ecc").map(String::as_str), Some("0000012345"));
     let back = store.reference_reverse(&world.scope, "sap-ecc", "0000012345").await.unwrap();
     assert_eq!((back[0].key.clone(), back[0].event.clone()), (reference_key(), claim.event.id));
-    assert_eq!(store.alert_list(&world.scope, true, Page::default()).await.unwrap().len(), 1);
+    assert_eq!(
+        store
+            .alert_list(&world.scope, crate::alert::AlertFilter::unresolved(), Page::default())
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 pub async fn s5_a_late_owner_cannot_finish_a_lost_run(place: &dyn Place) {

@@ -158,6 +158,7 @@ impl World {
             state: EventState::Routed,
             reason: None,
             cards_masked: 0,
+            traceparent: None,
         }
     }
 

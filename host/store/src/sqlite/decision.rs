@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
 use super::{
-    SqliteStore,
+    SqliteStore, alert,
     row::{Columns, all, change, first, json, millis},
 };
 use crate::{
@@ -224,13 +224,6 @@ impl Desk for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (scope, code, title) = (scope.clone(), code.to_owned(), title.to_owned());
-        self.write(move |tx| {
-            let sql = "UPDATE alerts SET open = 0, resolved_at = ?5
-                       WHERE tenant = ?1 AND environment = ?2 AND code = ?3 AND title = ?4 AND open = 1";
-            let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
-            change(tx.conn, sql, params![tenant, environment, code, title, millis(now)])?;
-            Ok(())
-        })
-        .await
+        self.write(move |tx| alert::end_one(tx.conn, &scope, (&code, &title), now)).await
     }
 }

@@ -18,8 +18,8 @@ use crate::{
 
 const INSERT: &str = "
     INSERT INTO events (id, tenant, environment, source, source_name, system, kind, object_id,
-        idempotency_key, occurred_at, received_at, media_type, state, reason, payload, cards_masked)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+        idempotency_key, occurred_at, received_at, media_type, state, reason, payload, cards_masked, traceparent)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
     ON CONFLICT (source, idempotency_key) DO NOTHING";
 
 const FIRST_OF_KEY: &str = "
@@ -27,14 +27,14 @@ const FIRST_OF_KEY: &str = "
 
 const GET: &str = "
     SELECT id, tenant, environment, source, source_name, system, kind, object_id, idempotency_key,
-        occurred_at, received_at, media_type, state, reason, payload, cards_masked
+        occurred_at, received_at, media_type, state, reason, payload, cards_masked, traceparent
     FROM events WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
 
 /// The conditions of a filter are left out when they are null; each that an index serves has its own list of
 /// candidates, so that a rare state or object is found without walking over all the others.
 const LIST: &str = "
     SELECT id, tenant, environment, source, source_name, system, kind, object_id, idempotency_key,
-        occurred_at, received_at, media_type, state, reason, x'', cards_masked
+        occurred_at, received_at, media_type, state, reason, x'', cards_masked, traceparent
     FROM events
     WHERE tenant = ?1 AND environment = ?2 AND seq < ?3
       AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR kind = ?5)
@@ -88,6 +88,7 @@ pub(super) fn read(c: &mut Columns<'_, '_>) -> Result<Event, StoreError> {
         reason: c.get()?,
         payload: c.get()?,
         cards_masked: c.count()?,
+        traceparent: c.get()?,
     })
 }
 
@@ -109,7 +110,8 @@ fn accept(conn: &Connection, event: &Event, runs: &[NewRun]) -> Result<Accepted,
         event.state.as_str(),
         event.reason,
         event.payload,
-        event.cards_masked
+        event.cards_masked,
+        event.traceparent
     ];
     if change(conn, INSERT, params)? == 0 {
         let params = params![event.source.as_str(), event.idempotency_key, tenant, environment];

@@ -120,7 +120,7 @@ impl Polls for SqliteStore {
             if change(tx.conn, FINISH, params)? == 0 {
                 return Ok(Finish::LeaseLost);
             }
-            alert::raise(tx.conn, &scope, &end.alerts)?;
+            alert::raise(tx.conn, &scope, alert::From::default(), &end.alerts)?;
             Ok(Finish::Done)
         })
         .await

@@ -15,8 +15,10 @@ use super::{
 };
 use crate::{
     StoreError,
-    reference::{Counterpart, References},
+    reference::{Counterpart, References, Trail},
 };
+
+mod trail;
 
 /// No answer holds more counterparts.
 const COUNTERPARTS_MAX: u32 = 1_000;
@@ -87,5 +89,15 @@ impl References for SqliteStore {
             })
         })
         .await
+    }
+
+    async fn document_trails(
+        &self,
+        scope: &Scope,
+        system: Option<&str>,
+        document: &str,
+    ) -> Result<Vec<Trail>, StoreError> {
+        let (scope, system, document) = (scope.clone(), system.map(str::to_owned), document.to_owned());
+        self.read(move |conn| trail::trails(conn, &scope, system.as_deref(), &document)).await
     }
 }

@@ -1,7 +1,7 @@
 //! Sealed records: see [`crate::sealed`].
 
 use async_trait::async_trait;
-use portolan_domain::{ConnectionId, SourceId};
+use portolan_domain::{ConnectionId, NotificationRuleId, SourceId};
 use rusqlite::{Connection, params};
 
 use super::{
@@ -11,7 +11,8 @@ use super::{
 use crate::{
     StoreError,
     sealed::{
-        SealedPlace, SealedRecord, SealedRecords, owner_of_connection, owner_of_host_key, owner_of_source,
+        SealedPlace, SealedRecord, SealedRecords, owner_of_connection, owner_of_host_key,
+        owner_of_notification_rule, owner_of_source,
     },
 };
 
@@ -50,6 +51,12 @@ impl SealedRecords for SqliteStore {
                 let owner = owner_of_source(&scope, &id);
                 Ok(SealedRecord { owner, place: SealedPlace::Source(id), sealed: c.get()? })
             })?);
+            let sql = "SELECT tenant, environment, id, sealed_secrets FROM notification_rules";
+            found.extend(all(conn, sql, [], |c| {
+                let (scope, id): (_, NotificationRuleId) = (c.scope()?, c.parsed()?);
+                let owner = owner_of_notification_rule(&scope, &id);
+                Ok(SealedRecord { owner, place: SealedPlace::NotificationRule(id), sealed: c.get()? })
+            })?);
             found.extend(all(conn, "SELECT name, sealed FROM host_keys", [], |c| {
                 let name: String = c.get()?;
                 let owner = owner_of_host_key(&name);
@@ -69,6 +76,10 @@ impl SealedRecords for SqliteStore {
                 ),
                 SealedPlace::Source(id) => (
                     "UPDATE sources SET sealed_secrets = ?3 WHERE id = ?1 AND sealed_secrets = ?2",
+                    id.as_str(),
+                ),
+                SealedPlace::NotificationRule(id) => (
+                    "UPDATE notification_rules SET sealed_secrets = ?3 WHERE id = ?1 AND sealed_secrets = ?2",
                     id.as_str(),
                 ),
                 SealedPlace::HostKey(name) => {

@@ -223,7 +223,11 @@ async fn s13_a_claim_costs_the_same_beside_finished_and_blocked_rows() {
 
 #[tokio::test]
 async fn a_row_that_cannot_be_read_keeps_nobody_elses_from_being_claimed() {
-    use crate::{alert::Alerts, delivery::Deliveries, run::Runs};
+    use crate::{
+        alert::{AlertFilter, Alerts},
+        delivery::Deliveries,
+        run::Runs,
+    };
     let (_folder, store) = open();
     let world = World::new(store.clone()).await;
     for object in ["ch_1", "ch_2"] {
@@ -255,7 +259,7 @@ async fn a_row_that_cannot_be_read_keeps_nobody_elses_from_being_claimed() {
     assert_eq!(world.claim_run(START).await.id, sound);
     let run = store.run_get(&world.scope, &broken).await.unwrap();
     assert_eq!((run.state, &run.reason["code"]), (RunState::Dead, &json!("unreadable")));
-    let alerts = store.alert_list(&world.scope, true, Page::default()).await.unwrap();
+    let alerts = store.alert_list(&world.scope, AlertFilter::unresolved(), Page::default()).await.unwrap();
     let mut codes: Vec<_> = alerts.iter().map(|alert| alert.code.as_str()).collect();
     codes.sort_unstable();
     assert_eq!(codes, ["delivery-unreadable", "run-unreadable"]);

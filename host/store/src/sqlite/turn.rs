@@ -22,6 +22,8 @@ pub(super) struct Turns {
     pub(super) runs: String,
     /// The tenant whose delivery was claimed last.
     pub(super) deliveries: String,
+    /// The tenant whose notice was claimed last.
+    pub(super) notices: String,
     /// The connection of each tenant through which a delivery was claimed last.
     connections: BTreeMap<String, String>,
 }

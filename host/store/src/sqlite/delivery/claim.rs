@@ -35,7 +35,7 @@ const NEXT_CONNECTION: &str = "
 const NEXT_DELIVERY: &str = "
     SELECT d.seq, d.run_seq, d.id, d.lease_epoch, d.tenant, d.environment, e.id, r.id, d.key, d.call_id,
         d.connection, d.operation, coalesce(c.corrected, c.body), c.corrected IS NOT NULL, c.bindings, c.existence, c.captures, d.attempts, d.attempts_before,
-        d.doubt_since, d.absent_at, c.late_response, c.once
+        d.doubt_since, d.absent_at, c.late_response, e.traceparent, c.once
     FROM deliveries d INDEXED BY deliveries_claim
     CROSS JOIN delivery_contents c ON c.delivery_seq = d.seq
     CROSS JOIN runs r ON r.seq = d.run_seq
@@ -233,6 +233,7 @@ fn read(c: &mut Columns<'_, '_>, owner: &str, now: Timestamp) -> Result<Delivery
         run: c.parsed()?,
         key: c.get()?,
         call_id: c.get()?,
+        traceparent: None,
         connection: c.parsed()?,
         operation: c.get()?,
         body: c.json()?,
@@ -259,6 +260,7 @@ fn read(c: &mut Columns<'_, '_>, owner: &str, now: Timestamp) -> Result<Delivery
     // An absence that is older than the doubt says nothing about it.
     claim.absent_at = c.time_option()?.filter(|at| Some(*at) >= claim.doubt_since);
     claim.made = c.json_option()?.filter(|_| claim.in_doubt);
+    claim.traceparent = c.get()?;
     Ok(claim)
 }
 

@@ -1,7 +1,11 @@
 //! How an attempt ended, with all that follows from it, in one transaction.
 
 use portolan_domain::{
-    DeliveryId, Scope, Timestamp, contract::Reference, state::DeliveryState, verdict::CallFailure,
+    DeliveryId, Scope, Timestamp,
+    contract::Reference,
+    notification::{DeliveryNews, News},
+    state::DeliveryState,
+    verdict::CallFailure,
 };
 use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
@@ -15,7 +19,9 @@ use crate::{
     delivery::{DeliveryEnd, Postponement, Sent},
     run::Decision,
     sqlite::{
-        alert, connection, reference,
+        alert, connection,
+        notification::tell,
+        reference,
         row::{Columns, all, change, first, integer, json, json_of, millis},
     },
 };
@@ -72,6 +78,10 @@ const STOP: &str = "
     UPDATE deliveries SET state = ?2, lease_owner = NULL, wake_at = NULL, doubt_since = coalesce(?3, doubt_since, CASE WHEN ?2 = 'in-doubt' THEN ?5 END),
         reason = ?4, updated_at = ?5
     WHERE seq = ?1";
+
+const DONE: &str = "
+    SELECT d.id, e.id, r.id, d.key, d.operation FROM deliveries d
+    JOIN events e ON e.seq = d.event_seq JOIN runs r ON r.seq = d.run_seq WHERE d.seq = ?1";
 
 /// A problem with this code is a value to copy that was missing: nothing was sent.
 const UNBOUND: &str = "unbound";
@@ -151,20 +161,20 @@ pub(super) fn finish(
             delivered(conn, &delivery, texts.response.as_deref(), references, (&Value::Null, now))?;
         }
         DeliveryEnd::Retry { due_at, failure, alerts } => {
-            alert::raise(conn, &delivery.scope, alerts)?;
+            alert::raise(conn, &delivery.scope, about(&delivery), alerts)?;
             let (doubt, reason) = (doubt(failure, now), json_of(failure.problem())?);
             change(conn, RETRY, params![delivery.seq, millis(*due_at), doubt, reason, millis(now)])?;
         }
         DeliveryEnd::Postponed { postponement, due_at, failure, alerts } => {
-            alert::raise(conn, &delivery.scope, alerts)?;
+            alert::raise(conn, &delivery.scope, about(&delivery), alerts)?;
             postponed(conn, &delivery, (*postponement, *due_at), failure, now)?;
         }
         DeliveryEnd::InDoubt { failure, alerts } => {
-            alert::raise(conn, &delivery.scope, alerts)?;
+            alert::raise(conn, &delivery.scope, about(&delivery), alerts)?;
             stop(conn, &delivery, DeliveryState::InDoubt, failure, now)?;
         }
         DeliveryEnd::Dead { failure, alerts } => {
-            alert::raise(conn, &delivery.scope, alerts)?;
+            alert::raise(conn, &delivery.scope, about(&delivery), alerts)?;
             stop(conn, &delivery, DeliveryState::Dead, failure, now)?;
         }
     }
@@ -225,7 +235,34 @@ pub(super) fn delivered(
         change(conn, FREE_LATER, [later])?;
     }
     order::advance(conn, &delivery.mapping, &delivery.ordering_key, now)?;
-    plan::end_run(conn, delivery.run_seq, now)
+    plan::end_run(conn, delivery.run_seq, now)?;
+    tell_delivered(conn, delivery, references, now)
+}
+
+/// Success notifications, where somebody asked for them (S20).
+fn tell_delivered(
+    conn: &Connection,
+    delivery: &Place,
+    references: &[Reference],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut listeners = tell::listeners(conn, &delivery.scope, tell::DELIVERIES)?;
+    if listeners.is_empty() {
+        return Ok(());
+    }
+    let read = |c: &mut Columns<'_, '_>| {
+        let (id, event, run) = (c.parsed()?, c.parsed()?, c.parsed()?);
+        Ok((id, event, run, c.get::<String>()?, c.get::<String>()?))
+    };
+    let Some((id, event, run, key, operation)) = first(conn, DONE, [delivery.seq], read)? else {
+        return Ok(());
+    };
+    let (id, event, run, key) = (&id, &event, &run, key.as_str());
+    let (operation, connection) = (operation.as_str(), delivery.connection.as_str());
+    let news = DeliveryNews { id, event, run, key, operation, connection, references };
+    let news = News::of_delivery(&delivery.scope, news, now);
+    listeners.retain(|listener| listener.rule.tells_delivery(operation, connection));
+    listeners.iter().try_for_each(|listener| tell::store(conn, &delivery.scope, listener, &news))
 }
 
 /// When the doubt arose that this failure leaves; none when it leaves none of its own.
@@ -288,6 +325,11 @@ pub(super) fn unreadable(conn: &Connection, seq: i64, why: &str, now: Timestamp)
     let sql = "SELECT seq, run_seq, event_seq, tenant, environment, mapping, ordering_key, connection
                FROM deliveries WHERE seq = ?1";
     let Some(delivery) = first(conn, sql, [seq], place)? else { return Ok(()) };
-    alert::raise(conn, &delivery.scope, &[alert::unreadable("delivery", why, now)])?;
+    alert::raise(conn, &delivery.scope, about(&delivery), &[alert::unreadable("delivery", why, now)])?;
     stop(conn, &delivery, DeliveryState::Dead, &CallFailure::permanent("unreadable", why), now)
+}
+
+/// Alerts that it raises are about its event.
+fn about(delivery: &Place) -> alert::From<'static> {
+    alert::From { event_seq: Some(delivery.event_seq), rule: None }
 }

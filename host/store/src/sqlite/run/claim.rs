@@ -27,7 +27,7 @@ const NEXT_RUN: &str = "
         r.process_deaths, r.suspect, r.lease_epoch,
         e.id, e.tenant, e.environment, e.source, e.source_name, e.system, e.kind, e.object_id,
         e.idempotency_key, e.occurred_at, e.received_at, e.media_type, e.state, e.reason, e.payload,
-        e.cards_masked
+        e.cards_masked, e.traceparent
     FROM runs r INDEXED BY runs_claim CROSS JOIN events e ON e.seq = r.event_seq
     WHERE r.turn = 1 AND r.due = 1 AND r.tenant = ?1 ORDER BY r.seq LIMIT 1";
 

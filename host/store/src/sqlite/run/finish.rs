@@ -132,7 +132,7 @@ pub(super) fn finish(
         }
         RunEnd::Skipped { reason } => resolve(conn, &run, RunState::Skipped, reason, now)?,
         RunEnd::Dead { reason, alerts } => {
-            alert::raise(conn, &run.scope, alerts)?;
+            alert::raise(conn, &run.scope, about(&run), alerts)?;
             resolve(conn, &run, RunState::Dead, reason, now)?;
         }
     }
@@ -170,7 +170,7 @@ fn plan(
     let RunEnd::Planned { deliveries, ordering_key, references, alerts, held } = end else {
         return Ok(());
     };
-    alert::raise(conn, &run.scope, alerts)?;
+    alert::raise(conn, &run.scope, about(run), alerts)?;
     if !has(Bug::OutboxOutsideTransaction) {
         let order = (ordering_key.as_str(), held.is_some());
         delivery::plan::insert(conn, run, (deliveries, &texts.contents), order, now)?;
@@ -225,6 +225,11 @@ fn postpone(
 pub(super) fn unreadable(conn: &Connection, seq: i64, why: &str, now: Timestamp) -> Result<(), StoreError> {
     let sql = "SELECT seq, event_seq, tenant, environment, mapping, ordering_key FROM runs WHERE seq = ?1";
     let Some(run) = first(conn, sql, [seq], place)? else { return Ok(()) };
-    alert::raise(conn, &run.scope, &[alert::unreadable("run", why, now)])?;
+    alert::raise(conn, &run.scope, about(&run), &[alert::unreadable("run", why, now)])?;
     resolve(conn, &run, RunState::Dead, &json!({ "code": "unreadable", "message": why }), now)
+}
+
+/// Alerts that it raises are about its event.
+fn about(run: &Place) -> alert::From<'static> {
+    alert::From { event_seq: Some(run.event_seq), rule: None }
 }

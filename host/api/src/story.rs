@@ -1,0 +1,203 @@
+//! The whole story of an event, or of a document, as one page: from an ERP's number to the event, what was sent, the module
+//! with its digest, what it was told and what it decided, every delivery with every attempt, every decision of a person,
+//! every alert; and back.
+
+use aide::axum::{ApiRouter, routing::get_with};
+use axum::extract::State;
+use portolan_domain::{EventId, ModuleDigest, Scope, contract::ReferenceKey};
+use portolan_pipeline::traces::trace_id;
+use portolan_store::{Store, StoreError, event::Event, reference::Trail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Api, alerts,
+    auth::{InScope, Viewer},
+    deliveries, desk,
+    events::{self, Standing},
+    openapi::op,
+    problem::Problem,
+    query::{Query, bad},
+    runs,
+};
+
+/// Events of one page.
+const EVENTS_MAX: usize = 20;
+/// A longer payload is not told here: `GET …/events/{id}/payload` has it.
+const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+/// The longest number or id that is looked for, in bytes.
+const DOCUMENT_BYTES_MAX: usize = 200;
+
+pub(crate) fn routes() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/story",
+            get_with(get_story, op("get_story", "The whole story of an event or of a document, as one page")),
+        )
+        .with_path_items(|path| path.tag("events"))
+}
+
+/// Whose story.
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct Wanted {
+    /// An event; or `document`.
+    event: Option<EventId>,
+    /// A number or id in any system: of an ERP's document, a charge, a customer.
+    document: Option<String>,
+    /// In which system: `sap-ecc`, `epicor`, `sage-pro`, `stripe`. Without it: in any.
+    system: Option<String>,
+}
+
+/// A page.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Story")]
+pub(crate) struct Page {
+    /// How the document led to these events; empty when an event was asked for.
+    trails: Vec<TrailAnswer>,
+    /// Newest first, at most twenty.
+    events: Vec<Whole>,
+    /// Whether there are more events than these.
+    more: bool,
+}
+
+/// How a document led to an event.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Trail")]
+pub(crate) struct TrailAnswer {
+    event: EventId,
+    /// The system that calls it so.
+    system: String,
+    /// `reference` (it was remembered), `response` (another system answered with it) or `object` (an event is about it).
+    by: &'static str,
+    /// What was remembered: the object at home.
+    key: Option<ReferenceKey>,
+}
+
+/// An event and everything about it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "WholeStory")]
+pub(crate) struct Whole {
+    #[serde(flatten)]
+    event: events::Answer,
+    standing: Standing,
+    /// As it came, but for card numbers. Null when it is long or no text: `GET …/events/{id}/payload` has it.
+    payload: Option<String>,
+    /// Its length, in bytes.
+    payload_bytes: usize,
+    /// Of the trace that it belongs to, 32 hex digits; null when nobody traces it.
+    trace_id: Option<String>,
+    runs: Vec<RunOfStory>,
+    /// The alerts that it raised, newest first.
+    alerts: Vec<alerts::Answer>,
+}
+
+/// A run and everything about it.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct RunOfStory {
+    #[serde(flatten)]
+    run: runs::Answer,
+    /// The mapping's name.
+    mapping_name: Option<String>,
+    /// The module's name and version, as it says itself.
+    module_name: Option<String>,
+    module_version: Option<String>,
+    /// What people decided about it.
+    decisions: Vec<desk::PastAnswer>,
+    /// Each with every attempt and decision.
+    deliveries: Vec<deliveries::Whole>,
+}
+
+pub(crate) async fn get_story(
+    State(api): State<Api>,
+    caller: InScope<Viewer>,
+    Query(Wanted { event, document, system }): Query<Wanted>,
+) -> Result<axum::Json<Page>, Problem> {
+    let (store, scope) = (&*api.shared.store, &caller.scope);
+    let (trails, mut ids) = match (event, document) {
+        (Some(event), None) => (Vec::new(), vec![event]),
+        (None, Some(document)) if !document.is_empty() && document.len() <= DOCUMENT_BYTES_MAX => {
+            let trails = store.document_trails(scope, system.as_deref(), &document).await?;
+            let mut ids: Vec<_> = trails.iter().map(|trail| trail.event.clone()).collect();
+            // Ids sort by time.
+            ids.sort_unstable_by(|a, b| b.cmp(a));
+            ids.dedup();
+            (trails, ids)
+        }
+        _ => return Err(bad("Name an `event`, or a `document` of at most 200 characters; not both.")),
+    };
+    let more = ids.len() > EVENTS_MAX;
+    ids.truncate(EVENTS_MAX);
+    let mut told = Vec::with_capacity(ids.len());
+    for id in &ids {
+        told.push(whole(store, scope, id).await?);
+    }
+    if told.is_empty() {
+        return Err(Problem::not_found());
+    }
+    Ok(axum::Json(Page { trails: trails.iter().map(trail).collect(), events: told, more }))
+}
+
+fn trail(trail: &Trail) -> TrailAnswer {
+    TrailAnswer {
+        event: trail.event.clone(),
+        system: trail.system.clone(),
+        by: trail.by.as_str(),
+        key: trail.key.clone(),
+    }
+}
+
+async fn whole(store: &dyn Store, scope: &Scope, id: &EventId) -> Result<Whole, Problem> {
+    let event = store.event_get(scope, id).await?;
+    let mut standings = vec![events::standing_of_event(event.state)];
+    let mut runs = Vec::new();
+    for run in store.run_of_event(scope, id).await? {
+        let rows = store.delivery_of_run(scope, &run.id).await?;
+        standings.push(events::standing_of_run(&run, &rows));
+        let mut told = Vec::with_capacity(rows.len());
+        for row in rows {
+            let attempts = store.delivery_attempts(scope, &row.id).await?;
+            let decisions = store.decision_list(scope, row.id.as_str()).await?;
+            told.push(deliveries::whole(&row, &attempts).with_decisions(&decisions));
+        }
+        let decisions = store.decision_list(scope, run.id.as_str()).await?;
+        let (module_name, module_version) = module(store, scope, run.module.as_ref()).await?;
+        runs.push(RunOfStory {
+            mapping_name: store.mapping_get(scope, &run.mapping).await.ok().map(|mapping| mapping.name),
+            module_name,
+            module_version,
+            decisions: decisions.iter().map(desk::PastAnswer::from).collect(),
+            deliveries: told,
+            run: runs::answer(&run),
+        });
+    }
+    let alerts = store.alert_of_event(scope, id).await?;
+    Ok(Whole {
+        event: events::answer(&event),
+        standing: standings.into_iter().flatten().max().unwrap_or(Standing::Delivered),
+        payload_bytes: event.payload.len(),
+        trace_id: trace_id(event.traceparent.as_deref()).map(str::to_owned),
+        payload: payload(event),
+        runs,
+        alerts: alerts.iter().map(alerts::answer).collect(),
+    })
+}
+
+fn payload(event: Event) -> Option<String> {
+    if event.payload.len() > PAYLOAD_BYTES_MAX {
+        return None;
+    }
+    String::from_utf8(event.payload).ok()
+}
+
+async fn module(
+    store: &dyn Store,
+    scope: &Scope,
+    digest: Option<&ModuleDigest>,
+) -> Result<(Option<String>, Option<String>), Problem> {
+    let Some(digest) = digest else { return Ok((None, None)) };
+    match store.module_get(&scope.tenant, digest).await {
+        Ok(module) => Ok((Some(module.description.name), Some(module.description.version))),
+        Err(StoreError::NotFound) => Ok((None, None)),
+        Err(error) => Err(error.into()),
+    }
+}
