@@ -30,6 +30,10 @@
 //! | S17 | A plan that exceeds the guard of a connection (an amount, documents within an hour) is held, not carried out, whoever plans at the same time; what was let through is counted. |
 //! | S18 | Of requests with one idempotency key, one begins; what became of it is told to all others, and when its process died before that was stored, that nobody knows. |
 //! | S19 | Each change of a lookup table is a version; a table can be put back to any of them, whatever came between. |
+//! | S25 | A suspended tenant's runs, deliveries and polls are not claimed, from the moment that the suspension was stored until it is lifted. |
+//! | S26 | When a tenant is removed, no row of it is left, and no row of another tenant is touched. |
+//! | S27 | What tenants used is counted in the transaction that makes it: the numbers are what counting the rows says, after any crash. |
+//! | S28 | Retention removes nothing that is unfinished or waits for a person, and nothing that exactly-once rests on: after it a repeat is a repeat, a recorded fact is recorded, a reference is found. |
 
 pub mod alert;
 pub mod audit;
@@ -39,6 +43,7 @@ pub mod connection;
 pub mod delivery;
 pub mod desk;
 pub mod event;
+pub mod export;
 pub mod idempotency;
 pub mod key;
 pub mod lookup;
@@ -47,11 +52,14 @@ pub mod module;
 pub mod poll;
 pub mod reconciliation;
 pub mod reference;
+pub mod retention;
 pub mod run;
 pub mod sealed;
 pub mod source;
 pub mod sqlite;
+pub mod standing;
 pub mod tenant;
+pub mod usage;
 
 use portolan_domain::Timestamp;
 
@@ -63,6 +71,7 @@ pub trait Store:
     + delivery::Deliveries
     + desk::Desk
     + event::Events
+    + export::Exports
     + idempotency::IdempotencyKeys
     + key::Keys
     + lookup::Lookups
@@ -71,10 +80,13 @@ pub trait Store:
     + poll::Polls
     + reconciliation::Reconciliations
     + reference::References
+    + retention::Retentions
     + run::Runs
     + sealed::SealedRecords
     + source::Sources
+    + standing::Standings
     + tenant::Tenants
+    + usage::Usages
     + Upkeep
     + std::fmt::Debug
 {
