@@ -29,6 +29,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Shared,
+    quotas::Slowed,
     routes::{LiveMode, Route, RouteError},
     senders::{EventHead, Proof, Sender, signature::SignatureProblem, told, verify_in_vain},
     turns::Turns,
@@ -47,6 +48,8 @@ pub enum Answer {
     Refused(SignatureProblem),
     /// Too many requests of the tenant are there already: the sender must try again.
     Busy,
+    /// The tenant may not use more now, or is not served: the sender must try again. Nothing is lost.
+    Later(Slowed),
     /// It could not be made durable: the sender must try again.
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -105,6 +108,10 @@ impl Intake {
         let media_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let (body, masked) = without_cards(route.sender, body);
         let mut events = self.read(&route, media_type, &body);
+        if let Err(slowed) = self.shared.tenants.admit(&route.source.scope, events.len(), body.len()).await {
+            metrics::counter!("portolan_events_refused_total", "code" => slowed.code()).increment(1);
+            return Answer::Later(slowed);
+        }
         for (event, _) in &mut events {
             event.cards_masked = masked;
         }
@@ -134,6 +141,7 @@ impl Intake {
     /// When it could not be made durable.
     pub async fn take(&self, route: &Route, head: EventHead) -> Result<Taken, StoreError> {
         let (event, runs) = self.event(route, head, None);
+        self.shared.tenants.took(&route.source.scope.tenant, event.payload.len());
         self.store(route, event, runs).await
     }
 

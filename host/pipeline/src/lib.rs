@@ -9,6 +9,8 @@
 //! * [`deliverer`]: claims deliveries, asks whether the document exists where that is due, makes the call
 //!   through a connector, and stores how it ended.
 //! * [`gates`]: how many deliveries may be claimed for a connection now: breaker, rate, retry budget.
+//! * [`quotas`]: what each tenant may use, and whether it is served.
+//! * [`retention`]: removes what was kept long enough, and tenants that are to be removed.
 //! * [`poller`]: asks sources that do not tell, or forget to, for what changed.
 //! * [`reconcile`]: after a restore, asks sources for what was forgotten.
 //! * [`storage`]: whether the disk has room for what is new.
@@ -36,13 +38,16 @@ pub mod mapper;
 mod nudge;
 pub mod plans;
 pub mod poller;
+pub mod quotas;
 pub mod reconcile;
 pub mod refused;
+pub mod retention;
 pub mod rooms;
 pub mod rotation;
 pub mod routes;
 pub mod senders;
 pub mod storage;
+pub mod tokens;
 mod turns;
 pub mod vault;
 pub mod witness;
@@ -51,7 +56,9 @@ mod work;
 use std::{sync::Arc, time::Duration};
 
 use portolan_connectors::{Registry, outbound::Outbound};
-use portolan_domain::{Clock, Timestamp, plan::PlanLimits, retry::RetryPolicy};
+use portolan_domain::{
+    Clock, Timestamp, plan::PlanLimits, quota::Quotas, retention::Retention, retry::RetryPolicy,
+};
 use portolan_proof::{Bug, has};
 use portolan_store::Store;
 use tokio::{sync::watch, task::JoinSet};
@@ -103,6 +110,12 @@ pub struct PipelineSettings {
     /// In which header the proxy before this host puts the SHA-256 fingerprint of a client certificate that it has checked.
     /// None: sources cannot ask for client certificates. Whoever can reach the host past the proxy can set it.
     pub client_certificate_header: Option<http::HeaderName>,
+    /// What a tenant may use for which nothing else was set.
+    pub quotas: Quotas,
+    /// How long what is finished is kept, where nothing else was set.
+    pub retention: Retention,
+    /// The pause between two sweeps of retention, in seconds.
+    pub sweep_every_s: u64,
     /// Below how much room on the store's disk nothing new is taken in, in MiB; 0: nobody looks at it. See [`storage`].
     pub storage_free_mib_min: u64,
 }
@@ -129,6 +142,9 @@ impl Default for PipelineSettings {
             plan: PlanLimits::default(),
             signature_tolerance_s: 300,
             client_certificate_header: None,
+            quotas: Quotas::default(),
+            retention: Retention::default(),
+            sweep_every_s: 3_600,
             storage_free_mib_min: 256,
         }
     }
@@ -155,6 +171,8 @@ pub struct Shared {
     pub owner: Arc<str>,
     /// Whether the disk has room for what is new.
     pub storage: Arc<storage::Storage>,
+    /// What each tenant may use.
+    pub tenants: Arc<quotas::Tenants>,
     /// Rung when there may be runs to claim.
     pub runs_due: Arc<Nudge>,
     /// Rung when there may be deliveries to claim.
@@ -181,6 +199,7 @@ impl Shared {
             gates: Arc::default(),
             registry,
             storage: Arc::new(storage::Storage::new(settings.storage_free_mib_min)),
+            tenants: Arc::new(quotas::Tenants::new(store.clone(), clock.clone(), settings.quotas)),
             settings: Arc::new(settings),
             owner: owner.into(),
             runs_due: Arc::default(),
@@ -223,6 +242,7 @@ impl Pipeline {
     ) -> Result<Self, portolan_store::StoreError> {
         // Before anything is taken in.
         shared.storage.look(&*shared.store).await;
+        shared.tenants.look().await?;
         let witness = engine.witness();
         let testimony = witness.map(Witness::testimony).unwrap_or_default();
         let ended = shared.store.leases_end_foreign(&shared.owner, testimony, shared.steady()).await?;
@@ -240,6 +260,8 @@ impl Pipeline {
         loops.spawn(poller::Poller::new(shared.clone()).work(stopped.clone()));
         loops.spawn(reconcile::reconcile(shared.clone(), stopped.clone()));
         loops.spawn(storage::watch(shared.clone(), stopped.clone()));
+        loops.spawn(quotas::watch(shared.clone(), stopped.clone()));
+        loops.spawn(retention::sweeps(shared.clone(), stopped.clone()));
         loops.spawn(deliverer::Deliverer::new(shared).work(stopped));
         Ok(Self { stop, loops })
     }

@@ -33,6 +33,7 @@ const NOUNS: &[(&str, &str)] = &[
     ("module", "Mapping modules."),
     ("run", "Executions of a module on an event."),
     ("tenant", "The operator's customers."),
+    ("usage", "What tenants used."),
 ];
 
 /// How many pages `--all` follows.
