@@ -33,6 +33,9 @@ fn none() -> Value {
 fn why() -> Value {
     json!({ "why": "the matrix" })
 }
+fn empty() -> Value {
+    json!({})
+}
 fn wrong() -> Value {
     json!({ "wrong": true })
 }
@@ -89,6 +92,20 @@ const ROUTES: &[Row] = &[
     ("GET", "/errors/{code}", Anyone, "code", none, 200, 200),
     ("GET", "/api/v1/tenants", Operator, "", none, 200, 0),
     ("POST", "/api/v1/tenants", Operator, "", wrong, 400, 0),
+    ("GET", "/api/v1/tenant", Viewer, "", none, 200, 0),
+    ("PUT", "/api/v1/retention", Admin, "", empty, 200, 0),
+    ("GET", "/api/v1/export", Admin, "", none, 200, 0),
+    ("GET", "/api/v1/usage", Holder, "", none, 200, 0),
+    ("GET", "/api/v1/usage/csv", Holder, "", none, 200, 0),
+    ("GET", "/api/v1/usage/stored", Holder, "", none, 200, 0),
+    ("GET", "/api/v1/tenants/{tenant}", Operator, "tenant", none, 200, 200),
+    ("PUT", "/api/v1/tenants/{tenant}/quotas", Operator, "tenant", empty, 200, 200),
+    ("PUT", "/api/v1/tenants/{tenant}/retention", Operator, "tenant", empty, 200, 200),
+    ("POST", "/api/v1/tenants/{tenant}/suspend", Operator, "tenant", wrong, 400, 400),
+    ("POST", "/api/v1/tenants/{tenant}/resume", Operator, "tenant", why, 409, 409),
+    ("POST", "/api/v1/tenants/{tenant}/delete", Operator, "tenant", wrong, 400, 400),
+    ("POST", "/api/v1/tenants/{tenant}/delete/confirm", Operator, "tenant", wrong, 400, 400),
+    ("GET", "/api/v1/tenants/{tenant}/export", Operator, "tenant", none, 200, 200),
     ("GET", "/api/v1/tenants/{tenant}/keys", Operator, "tenant", none, 200, 200),
     ("POST", "/api/v1/tenants/{tenant}/keys", Operator, "tenant", new_key, 201, 201),
     ("DELETE", "/api/v1/tenants/{tenant}/keys/{id}", Operator, "key", none, 404, 404),
@@ -280,6 +297,12 @@ fn wanted(caller: &Caller, row: &Row, kind: &str) -> u16 {
         _ if least == Anyone => own,
         (None, _) => 401,
         (Some(is), _) if !may(is, least) => 403,
+        // They concern the tenant as a whole.
+        _ if caller.name.starts_with("admin of ")
+            && ["/api/v1/retention", "/api/v1/export"].contains(&path) =>
+        {
+            403
+        }
         _ if caller.elsewhere && in_environment => 404,
         (_, "nonsense") => 404,
         (_, "own") => own,

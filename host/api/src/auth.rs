@@ -75,7 +75,19 @@ pub fn new_key(
 }
 
 /// May run the host.
-pub(crate) struct AsOperator;
+pub(crate) struct AsOperator {
+    /// Who, for decisions.
+    pub(crate) key: KeyId,
+}
+
+/// May look at what was used: an operator at everybody's, a tenant's key at the tenant's (one that is bound to an
+/// environment: at that one's).
+pub(crate) struct AsReader(pub(crate) Key);
+
+/// Is an admin of this tenant, in all of its environments.
+pub(crate) struct OfWholeTenant {
+    pub(crate) tenant: TenantId,
+}
 
 /// Has a key, whatever its role.
 pub(crate) struct AsHolder(pub(crate) Key);
@@ -149,6 +161,7 @@ pub(crate) async fn key(parts: &Parts, api: &Api) -> Result<Key, Problem> {
     if key.expires_at.is_some_and(|end| end <= now) {
         return Err(refuse());
     }
+    api.rates.take(&key.id, api.shared.clock.monotonic())?;
     let used = key.last_used_at.is_none_or(|last| now.since(last) >= USED_EVERY);
     if used && let Err(error) = api.shared.store.key_used(&key.id, now).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "that a key was used cannot be stored");
@@ -180,8 +193,9 @@ impl FromRequestParts<Api> for AsOperator {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        if key(parts, api).await?.role == Role::Operator {
-            return Ok(Self);
+        let key = key(parts, api).await?;
+        if key.role == Role::Operator {
+            return Ok(Self { key: key.id });
         }
         Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Only an operator's key allows that."))
     }
@@ -204,6 +218,27 @@ impl FromRequestParts<Api> for AsAuditor {
             tenant_with_role::<Admin>(&key)?;
         }
         Ok(Self(key))
+    }
+}
+
+impl FromRequestParts<Api> for AsReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        Ok(Self(acting(key(parts, api).await?, parts, api).await?))
+    }
+}
+
+impl FromRequestParts<Api> for OfWholeTenant {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let key = acting(key(parts, api).await?, parts, api).await?;
+        if key.environment.is_some() {
+            let text = "This concerns the whole tenant; use a key that is not bound to an environment.";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", text));
+        }
+        Ok(Self { tenant: tenant_with_role::<Admin>(&key)? })
     }
 }
 
@@ -248,6 +283,10 @@ fn refusals(ctx: &mut GenContext) -> Vec<(Option<u16>, Response)> {
     vec![
         (Some(401), problem::response(ctx, "Send a valid key as `Authorization: Bearer ptk_…`.")),
         (Some(403), problem::response(ctx, "The key's role does not allow that.")),
+        (
+            Some(429),
+            problem::response(ctx, "The key makes more requests a second than it may: see `Retry-After`."),
+        ),
     ]
 }
 
@@ -272,6 +311,8 @@ documented! {
     () AsOperator = Role::Operator.as_str();
     () AsHolder = "any";
     () AsAuditor = "operator or tenant-admin";
+    () AsReader = "any";
+    () OfWholeTenant = Role::TenantAdmin.as_str();
     (R) OfTenant<R> = R::ROLE.as_str();
 }
 

@@ -1,6 +1,7 @@
 //! Backups, and what follows a restore.
 
 use std::{
+    path::Path,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -23,7 +24,7 @@ use axum::{
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use portolan_domain::{Environment, SourceId, TenantId};
-use portolan_store::reconciliation::Reconciliation;
+use portolan_store::{StoreError, reconciliation::Reconciliation};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -98,21 +99,8 @@ pub(crate) async fn take_backup(State(api): State<Api>, _: AsOperator) -> Result
     }
     let path = api.settings.backup_dir.join(format!("backup-{}.tmp", ulid::Ulid::new()));
     let made = api.shared.store.backup(&path, api.shared.clock.now()).await;
-    let opened = match &made {
-        Ok(_) => Some(tokio::fs::File::open(&path).await),
-        Err(_) => None,
-    };
-    // Whatever became of it, its name goes at once; what is open can be read to its end.
-    if let Err(error) = std::fs::remove_file(&path)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!(%error, "the copy that a backup was made of cannot be removed");
-    }
-    let backup = made?;
-    let file = opened.transpose().map_err(|error| Problem::unavailable(&error))?;
-    let file = file.ok_or_else(Problem::not_found)?;
-    let body = Copy { file, left: backup.bytes, buffer: vec![0; CHUNK_BYTES] };
-    let mut response = Body::new(body).into_response();
+    let (backup, body) = file_body(&path, made).await?;
+    let mut response = body(backup.bytes).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(backup.bytes));
@@ -120,6 +108,27 @@ pub(crate) async fn take_backup(State(api): State<Api>, _: AsOperator) -> Result
         headers.insert("x-portolan-taken-at", value);
     }
     Ok(BackupFile(response))
+}
+
+/// Opens what was just written, to be sent: as a body of so many bytes. Whatever became of it, its name goes at once;
+/// what is open can be read to its end.
+pub(crate) async fn file_body<T>(
+    path: &Path,
+    made: Result<T, StoreError>,
+) -> Result<(T, impl FnOnce(u64) -> Body), Problem> {
+    let opened = match &made {
+        Ok(_) => Some(tokio::fs::File::open(path).await),
+        Err(_) => None,
+    };
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "a file that was to be sent cannot be removed");
+    }
+    let made = made?;
+    let file = opened.transpose().map_err(|error| Problem::unavailable(&error))?;
+    let file = file.ok_or_else(Problem::not_found)?;
+    Ok((made, move |left| Body::new(Copy { file, left, buffer: vec![0; CHUNK_BYTES] })))
 }
 
 /// A file as a body, read as fast as it is sent.

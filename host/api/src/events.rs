@@ -1,7 +1,7 @@
 //! Events, each with its whole story: runs, deliveries, attempts.
 
 use aide::axum::{ApiRouter, routing::get_with};
-use axum::extract::State;
+use axum::{extract::State, http::StatusCode};
 use portolan_domain::{
     Environment, EventId, Scope, SourceId, Timestamp,
     contract::ReferenceKey,
@@ -120,6 +120,12 @@ pub(crate) async fn get_payload(
     Id(id): Id<EventId>,
 ) -> Result<Download, Problem> {
     let event = api.shared.store.event_get(&caller.scope, &id).await?;
+    if event.payload.is_empty()
+        && let Some(at) = api.shared.store.payload_removed(&caller.scope, &id).await?
+    {
+        let text = format!("The payload was kept long enough and removed at {at}.");
+        return Err(Problem::new(StatusCode::GONE, "payload-removed", text));
+    }
     Ok(Download(event.payload))
 }
 

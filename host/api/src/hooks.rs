@@ -8,7 +8,10 @@ use axum::{
     http::StatusCode,
 };
 use portolan_domain::EventId;
-use portolan_pipeline::intake::{Answer, Taken};
+use portolan_pipeline::{
+    intake::{Answer, Taken},
+    quotas::Slowed,
+};
 use portolan_proof::{Point, pass};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -89,8 +92,18 @@ pub(crate) async fn receive(
                 "Too many events of this tenant arrive at once. Nothing was stored; try again in a moment.";
             Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-events", text))
         }
+        Answer::Later(slowed) => Err(slowed_down(slowed)),
         Answer::Unavailable(error) => Err(Problem::unavailable(&*error)),
     }
+}
+
+/// The sender tries again: a quota is 429, a tenant that is not served 503.
+pub(crate) fn slowed_down(slowed: Slowed) -> Problem {
+    let status = match slowed {
+        Slowed::Quota { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Slowed::NotServed => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Problem::new(status, slowed.code(), slowed.to_string()).after(slowed.after_s())
 }
 
 fn told(taken: Vec<Taken>) -> Accepted {

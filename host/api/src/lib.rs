@@ -19,6 +19,7 @@ mod deliveries;
 mod desk;
 mod etag;
 mod events;
+mod exports;
 mod health;
 mod hooks;
 mod idempotency;
@@ -32,13 +33,16 @@ mod page;
 mod params;
 mod problem;
 mod query;
+mod rates;
 mod register;
 mod runs;
 mod schema;
 pub mod server;
 mod sources;
 mod story;
+mod standings;
 mod tenants;
+mod usage;
 mod vault;
 
 use std::{path::PathBuf, sync::Arc};
@@ -71,6 +75,10 @@ pub struct ApiSettings {
     pub uploads_max: usize,
     /// Modules that one tenant uploads at once.
     pub uploads_per_tenant_max: usize,
+    /// Requests that one key may make in a second, over time.
+    pub requests_per_second: u32,
+    /// Requests that one key may make at once after a quiet time.
+    pub requests_burst: u32,
 }
 
 impl Default for ApiSettings {
@@ -84,6 +92,8 @@ impl Default for ApiSettings {
             bodies_bytes_max: 256 << 20,
             uploads_max: 8,
             uploads_per_tenant_max: 2,
+            requests_per_second: 200,
+            requests_burst: 2_000,
         }
     }
 }
@@ -100,6 +110,7 @@ pub struct Api {
     settings: Arc<ApiSettings>,
     room: body::Room,
     uploads: modules::Uploads,
+    rates: Arc<rates::Rates>,
     /// Held while something is changed as it was seen.
     changes: Arc<tokio::sync::Mutex<()>>,
 }
@@ -117,8 +128,9 @@ impl Api {
         let intake = Arc::new(Intake::new(shared.clone()));
         let room = body::Room::new(settings.bodies_bytes_max);
         let uploads = modules::Uploads::new(&settings);
+        let rates = Arc::new(rates::Rates::new(settings.requests_per_second, settings.requests_burst));
         let (rotation, settings, changes) = (None, Arc::new(settings), Arc::default());
-        Self { shared, intake, sandbox, vault, rotation, metrics, settings, room, uploads, changes }
+        Self { shared, intake, sandbox, vault, rotation, metrics, settings, room, uploads, rates, changes }
     }
 
     /// With master keys that can be changed.
@@ -158,6 +170,9 @@ fn routes() -> ApiRouter<Api> {
         .merge(backups::routes_of_environment());
     let v1 = ApiRouter::new()
         .merge(tenants::routes())
+        .merge(standings::routes())
+        .merge(exports::routes())
+        .merge(usage::routes())
         .merge(keys::routes())
         .merge(modules::routes())
         .merge(connections::routes_of_host())

@@ -22,7 +22,7 @@ use crate::{
     Api, ApiSettings,
     answer::{List, Time, Uploaded},
     auth::{Developer, OfTenant, Viewer},
-    body,
+    body, hooks,
     openapi::op,
     page::{self, Paged},
     params::Digest,
@@ -131,6 +131,8 @@ pub(crate) async fn upload_module(
     if let Ok(known) = api.shared.store.module_get(&caller.tenant, &digest).await {
         return Ok(Uploaded { new: false, told: answer(&known) });
     }
+    let room = api.shared.tenants.admit_module(&caller.tenant, bytes.len() as u64).await?;
+    room.map_err(hooks::slowed_down)?;
     let limits = ModuleLimits::default();
     let admitted = api.sandbox.admit(&caller.tenant, bytes.to_vec(), &limits).await.map_err(refused)?;
     if let Err(error) = crate::schema::validator(&admitted.description.settings_schema) {

@@ -23,6 +23,7 @@ use crate::{
 const TAGS: &[(&str, &str)] = &[
     ("tenants", "The operator's customers."),
     ("keys", "Keys of this API."),
+    ("usage", "What tenants used."),
     ("sources", "Configured places where events arrive."),
     ("connections", "Configured connectors, with their secrets, which go in and never come out."),
     ("lookup-tables", "What mappings look up."),

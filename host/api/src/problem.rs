@@ -64,6 +64,11 @@ impl Problem {
         Self { retry_after_s: STORAGE_LOW_RETRY_S, ..problem }
     }
 
+    /// When it is worth another try, in seconds; of a 503 or 429.
+    pub(crate) fn after(self, seconds: u16) -> Self {
+        Self { retry_after_s: seconds, ..self }
+    }
+
     /// With other words.
     pub(crate) fn saying(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();

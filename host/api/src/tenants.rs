@@ -76,8 +76,7 @@ pub(crate) async fn create_tenant(
     let (key, secret) = made.map_err(|error| Problem::unavailable(&error))?;
     let first = FirstKey { id: key.id.clone(), role: key.role, secret: secret.expose().to_owned() };
     let answer = MadeTenant { tenant: answer(&tenant), key: first };
-    api.shared.store.tenant_create(tenant).await?;
-    api.shared.store.key_create(key).await?;
+    api.shared.store.tenant_create_with_key(tenant, key).await?;
     Ok(Created(answer))
 }
 

@@ -19,6 +19,9 @@
 //! | [`state`] | the state machines of runs and deliveries |
 //! | [`verdict`] | how an attempt ended, and whom it concerns |
 //! | [`class`] | write operations by what may be done when an outcome is unknown |
+//! | [`quota`] | what one tenant may use of a host |
+//! | [`retention`] | how long what is finished is kept |
+//! | [`usage`] | what a tenant used |
 //! | [`retry`] | exponential back-off with full jitter |
 //! | [`secret`] | values that never print |
 
@@ -31,11 +34,14 @@ pub mod money;
 pub mod notification;
 pub mod plan;
 pub mod pointer;
+pub mod quota;
+pub mod retention;
 pub mod retry;
 pub mod secret;
 pub mod state;
 pub mod tenant;
 pub mod time;
+pub mod usage;
 pub mod verdict;
 
 pub use id::{

@@ -64,6 +64,18 @@ macro_rules! states {
 pub struct UnknownState(String);
 
 states! {
+    /// Whether a tenant is served.
+    TenantState {
+        /// It is.
+        Active = "active",
+        /// An operator has stopped it: nothing is taken in, no run and no delivery begins. Nothing is lost.
+        Suspended = "suspended",
+        /// As suspended, and removed when its time has come or an operator confirms it.
+        Deleting = "deleting",
+        /// It is being removed. There is no way back.
+        Purging = "purging",
+    }
+
     /// What became of an event at intake.
     EventState {
         /// At least one mapping matched: see its runs.

@@ -74,7 +74,10 @@ impl Deliverer {
     fn turned(&self, claim: &DeliveryClaim, attempted: &Attempted) -> Turned {
         let (lane, now) = (claim.connection.as_str(), self.shared.clock.monotonic());
         let turned = match attempted.traffic {
-            Some(traffic) => self.shared.gates.heard(lane, traffic, attempted.heard, now),
+            Some(traffic) => {
+                let traffic = self.shared.tenants.traffic(&claim.scope.tenant, traffic);
+                self.shared.gates.heard(lane, traffic, attempted.heard, now)
+            }
             None => self.shared.gates.heard_nothing(lane, now),
         };
         if turned != Turned::No {
@@ -174,7 +177,8 @@ impl Work for Deliverer {
 
     async fn claim(&self, slots: usize) -> Result<Vec<DeliveryClaim>, StoreError> {
         let now = self.shared.clock.monotonic();
-        let of_tenant = self.shared.settings.deliveries_per_tenant_max;
+        let of_quota = self.shared.tenants.defaults().deliveries_max;
+        let of_tenant = self.shared.settings.deliveries_per_tenant_max.min(of_quota as usize);
         let request = ClaimRequest {
             owner: self.shared.owner.to_string(),
             now: self.shared.steady(),
@@ -182,7 +186,7 @@ impl Work for Deliverer {
             rows_max: slots,
             room: self.room(now),
             lane_room: CONCURRENCY_UNKNOWN,
-            tenant_room: self.tenants.left(|_| of_tenant),
+            tenant_room: self.shared.tenants.rooms_of_deliveries(&self.tenants, of_tenant),
             tenant_room_max: of_tenant,
         };
         let claims = self.shared.store.delivery_claim(request).await?;

@@ -115,6 +115,12 @@ impl Cost {
         self.log_dropped = self.log_dropped.saturating_add(u64::from(report.log_dropped));
     }
 
+    /// Fuel of all rounds.
+    #[must_use]
+    pub const fn fuel(self) -> u64 {
+        self.fuel
+    }
+
     /// As it is stored with the run.
     #[must_use]
     pub fn to_json(self) -> Value {

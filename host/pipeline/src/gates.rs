@@ -6,13 +6,12 @@
 //!
 //! * a **breaker** (`breaker`): after several outages in a row, or when half of the latest calls were outages, nothing
 //!   is sent but one probe at a time (a delivery that is due), at most one a second, rarer while they fail;
-//! * a **bucket** (`tokens`): calls a second, with bursts of one second's worth;
-//! * a **budget** (`tokens`): retries are put off when they become more than a share of all sends.
+//! * a **bucket** ([`crate::tokens`]): calls a second, with bursts of one second's worth;
+//! * a **budget** ([`crate::tokens`]): retries are put off when they become more than a share of all sends.
 //!
 //! Gates are kept in memory: after a start all are open, and an outage is found out again within a few calls.
 
 mod breaker;
-mod tokens;
 
 use std::{
     collections::HashMap,
@@ -23,7 +22,8 @@ use std::{
 use portolan_connectors::Traffic;
 use portolan_domain::verdict::CallFailure;
 
-use self::{breaker::Breaker, tokens::Tokens};
+use self::breaker::Breaker;
+use crate::tokens::Tokens;
 
 /// Gates kept at most; beyond, those that hold nothing back are forgotten.
 const KEPT_MAX: usize = 20_000;

@@ -30,6 +30,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Shared,
+    quotas::Slowed,
     routes::{LiveMode, Route, RouteError},
     senders::{EventHead, Proof, Sender, signature::SignatureProblem, told, verify_in_vain},
     traces::{self, Span},
@@ -49,6 +50,8 @@ pub enum Answer {
     Refused(SignatureProblem),
     /// Too many requests of the tenant are there already: the sender must try again.
     Busy,
+    /// The tenant may not use more now, or is not served: the sender must try again. Nothing is lost.
+    Later(Slowed),
     /// It could not be made durable: the sender must try again.
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -109,6 +112,10 @@ impl Intake {
         let mut events = self.read(&route, media_type, &body);
         // Believed now: a stranger could make any trace longer.
         let trace = traces::of_request(headers);
+        if let Err(slowed) = self.shared.tenants.admit(&route.source.scope, events.len(), body.len()).await {
+            metrics::counter!("portolan_events_refused_total", "code" => slowed.code()).increment(1);
+            return Answer::Later(slowed);
+        }
         for (event, _) in &mut events {
             event.cards_masked = masked;
             event.traceparent = trace.map(str::to_owned);
@@ -139,6 +146,7 @@ impl Intake {
     /// When it could not be made durable.
     pub async fn take(&self, route: &Route, head: EventHead) -> Result<Taken, StoreError> {
         let (event, runs) = self.event(route, head, None);
+        self.shared.tenants.took(&route.source.scope.tenant, event.payload.len());
         self.store(route, event, runs).await
     }
 

@@ -9,6 +9,8 @@
 //! * [`deliverer`]: claims deliveries, asks whether the document exists where that is due, makes the call
 //!   through a connector, and stores how it ended.
 //! * [`gates`]: how many deliveries may be claimed for a connection now: breaker, rate, retry budget.
+//! * [`quotas`]: what each tenant may use, and whether it is served.
+//! * [`retention`]: removes what was kept long enough, and tenants that are to be removed.
 //! * [`poller`]: asks sources that do not tell, or forget to, for what changed.
 //! * [`reconcile`]: after a restore, asks sources for what was forgotten.
 //! * [`storage`]: whether the disk has room for what is new.
@@ -41,14 +43,17 @@ pub mod notifier;
 mod nudge;
 pub mod plans;
 pub mod poller;
+pub mod quotas;
 pub mod reconcile;
 pub mod refused;
+pub mod retention;
 pub mod rooms;
 pub mod rotation;
 pub mod routes;
 pub mod senders;
 pub mod storage;
 pub mod traces;
+pub mod tokens;
 mod turns;
 pub mod vault;
 pub mod witness;
@@ -57,7 +62,9 @@ mod work;
 use std::{sync::Arc, time::Duration};
 
 use portolan_connectors::{Registry, outbound::Outbound};
-use portolan_domain::{Clock, Timestamp, plan::PlanLimits, retry::RetryPolicy};
+use portolan_domain::{
+    Clock, Timestamp, plan::PlanLimits, quota::Quotas, retention::Retention, retry::RetryPolicy,
+};
 use portolan_proof::{Bug, has};
 use portolan_store::Store;
 use tokio::{sync::watch, task::JoinSet};
@@ -115,6 +122,12 @@ pub struct PipelineSettings {
     pub backlog_warning_s: u64,
     /// From which age on it is critical, in seconds; 0: never.
     pub backlog_critical_s: u64,
+    /// What a tenant may use for which nothing else was set.
+    pub quotas: Quotas,
+    /// How long what is finished is kept, where nothing else was set.
+    pub retention: Retention,
+    /// The pause between two sweeps of retention, in seconds.
+    pub sweep_every_s: u64,
     /// Below how much room on the store's disk nothing new is taken in, in MiB; 0: nobody looks at it. See [`storage`].
     pub storage_free_mib_min: u64,
 }
@@ -144,6 +157,9 @@ impl Default for PipelineSettings {
             notice_retry: RetryPolicy { base_ms: 1_000, cap_ms: 3_600_000, attempts_max: 14 },
             backlog_warning_s: 900,
             backlog_critical_s: 3_600,
+            quotas: Quotas::default(),
+            retention: Retention::default(),
+            sweep_every_s: 3_600,
             storage_free_mib_min: 256,
         }
     }
@@ -174,6 +190,8 @@ pub struct Shared {
     pub mailroom: Arc<notifier::Mailroom>,
     /// Who is told of the way that events take.
     pub traces: Arc<traces::Traces>,
+    /// What each tenant may use.
+    pub tenants: Arc<quotas::Tenants>,
     /// Rung when there may be runs to claim.
     pub runs_due: Arc<Nudge>,
     /// Rung when there may be deliveries to claim.
@@ -203,6 +221,7 @@ impl Shared {
             gates: Arc::default(),
             registry,
             storage: Arc::new(storage::Storage::new(settings.storage_free_mib_min)),
+            tenants: Arc::new(quotas::Tenants::new(store.clone(), clock.clone(), settings.quotas)),
             settings: Arc::new(settings),
             owner: owner.into(),
             runs_due: Arc::default(),
@@ -253,6 +272,7 @@ impl Pipeline {
     ) -> Result<Self, portolan_store::StoreError> {
         // Before anything is taken in.
         shared.storage.look(&*shared.store).await;
+        shared.tenants.look().await?;
         let witness = engine.witness();
         let testimony = witness.map(Witness::testimony).unwrap_or_default();
         let ended = shared.store.leases_end_foreign(&shared.owner, testimony, shared.steady()).await?;
@@ -272,6 +292,8 @@ impl Pipeline {
         loops.spawn(storage::watch(shared.clone(), stopped.clone()));
         loops.spawn(backlog::watch(shared.clone(), stopped.clone()));
         loops.spawn(notifier::Notifier::new(shared.clone()).work(stopped.clone()));
+        loops.spawn(quotas::watch(shared.clone(), stopped.clone()));
+        loops.spawn(retention::sweeps(shared.clone(), stopped.clone()));
         loops.spawn(deliverer::Deliverer::new(shared).work(stopped));
         Ok(Self { stop, loops })
     }

@@ -360,13 +360,15 @@ impl Work for Mapper {
     }
 
     async fn claim(&self, slots: usize) -> Result<Vec<RunClaim>, StoreError> {
-        let lane_room = self.shared.settings.runs_per_tenant_max;
+        let of_quota = self.shared.tenants.defaults().runs_max;
+        let lane_room = self.shared.settings.runs_per_tenant_max.min(of_quota as usize);
+        let room = self.shared.tenants.rooms_of_runs(&self.rooms, lane_room);
         let request = ClaimRequest {
             owner: self.shared.owner.to_string(),
             now: self.shared.steady(),
             lease_ms: self.shared.settings.lease_ms,
             rows_max: slots,
-            room: self.rooms.left(|_| lane_room),
+            room,
             lane_room,
             tenant_room: Default::default(),
             tenant_room_max: usize::MAX,
@@ -404,6 +406,7 @@ impl Work for Mapper {
             log: json!(execution.log),
             cost: execution.cost.to_json(),
         };
+        self.shared.tenants.spent(&claim.event.scope, execution.cost.fuel()).await;
         let now = self.shared.steady();
         let finish =
             || self.shared.store.run_finish(&claim.id, &claim.lease, record.clone(), end.clone(), now);

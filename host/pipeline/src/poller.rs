@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::{
     Nudge, Shared,
     intake::Intake,
+    quotas::Slowed,
     reconcile, refused,
     routes::{PollSettings, Route},
     senders::{EventHead, Sender},
@@ -73,6 +74,8 @@ enum Trouble {
     Call(CallFailure),
     /// Our credentials are refused, which was told when the connection was paused.
     Refused,
+    /// The tenant may not use more now, which was told.
+    Slowed(Slowed),
     Store(StoreError),
 }
 
@@ -89,6 +92,7 @@ impl Trouble {
             Self::Refused => {
                 json!({ "code": refused::CODE, "message": "the connection refuses our credentials" })
             }
+            Self::Slowed(slowed) => json!({ "code": slowed.code(), "message": slowed.to_string() }),
             Self::Store(error) => json!({ "code": "store-unavailable", "message": error.to_string() }),
         }
     }
@@ -124,6 +128,9 @@ impl Poller {
             return Err(Trouble::Refused);
         }
         for page in 0..PAGES_MAX {
+            if let Err(slowed) = self.shared.tenants.admit(scope, 0, 0).await {
+                return Err(Trouble::Slowed(slowed));
+            }
             let context = CallContext {
                 call_id: claim.source.as_str().replace('_', ""),
                 attempt: u32::try_from(page).unwrap_or(u32::MAX).saturating_add(1),
@@ -212,7 +219,7 @@ impl Poller {
             portolan_domain::retry::RetryPolicy { attempts_max: u32::MAX, ..self.shared.settings.run_retry };
         let pause = policy.delay(failures, rand::random()).unwrap_or_default();
         let reason = trouble.reason();
-        let is_told = matches!(trouble, Trouble::Refused);
+        let is_told = matches!(trouble, Trouble::Refused | Trouble::Slowed(_));
         let alert = NewAlert {
             id: AlertId::generate(at),
             severity: Severity::Warning,

@@ -177,7 +177,8 @@ mod tests {
 
     fn line(count: u64) -> String {
         let (key, at) = (AuditKey::new([1; 32]), Timestamp::from_millis(1));
-        let head = Head { chain: "host".to_owned(), count, mac: [2; 32], seal: [3; 32] };
+        let (chain, seal) = ("host".to_owned(), [3; 32]);
+        let head = Head { chain, count, mac: [2; 32], removed: 0, removed_mac: [0; 32], seal };
         serde_json::to_string(&Checkpoint::of(&head, at, &key)).unwrap() + "\n"
     }
 

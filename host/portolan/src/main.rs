@@ -7,6 +7,7 @@
 mod access;
 mod audit;
 mod backup;
+mod compact;
 mod compile;
 mod demo;
 mod event;
@@ -48,6 +49,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Puts a backup into an empty data folder. The host that then serves it asks about everything before it sends.
     Restore(backup::RestoreArgs),
+    /// Makes the database of a host that does not run as small as it can be, and leaves nothing in it of what was removed.
+    Compact(compact::CompactArgs),
     /// What follows a restore.
     Reconciliation {
         #[command(subcommand)]
@@ -126,6 +129,7 @@ fn carried_out(command: Command) -> ExitCode {
         Command::Demo(args) => return demo::main(args),
         Command::Backup(args) => backup::backup(args),
         Command::Restore(args) => backup::restore(args),
+        Command::Compact(args) => compact::main(&args),
         Command::Reconciliation { command } => backup::reconciliation(command),
         Command::Audit { command } => audit::main(command),
         Command::Key { command } => key::main(command),

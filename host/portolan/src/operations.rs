@@ -34,6 +34,7 @@ const NOUNS: &[(&str, &str)] = &[
     ("notification", "Rules that tell alerts and successes, and what they told."),
     ("run", "Executions of a module on an event."),
     ("tenant", "The operator's customers."),
+    ("usage", "What tenants used."),
 ];
 
 /// How many pages `--all` follows.

@@ -231,6 +231,9 @@ fn pipeline_settings(settings: &Settings) -> anyhow::Result<PipelineSettings> {
         run_retry: RetryPolicy { cap_ms: pipeline.run_retry_cap_ms, ..PipelineSettings::default().run_retry },
         signature_tolerance_s: pipeline.signature_tolerance_s,
         client_certificate_header: header.context("server.client_certificate_header")?,
+        quotas: settings.quotas,
+        retention: settings.retention,
+        sweep_every_s: settings.storage.sweep_every_s,
         storage_free_mib_min: settings.storage.free_mib_min,
         backlog_warning_s: settings.alerts.backlog_warning_s,
         backlog_critical_s: settings.alerts.backlog_critical_s,
@@ -249,6 +252,8 @@ fn api_settings(settings: &Settings) -> ApiSettings {
         body_ms_max: settings.server.body_ms_max,
         backup_dir: settings.data_dir.clone(),
         bodies_bytes_max: settings.server.bodies_bytes_max,
+        requests_per_second: settings.server.api_requests_per_second,
+        requests_burst: settings.server.api_requests_burst,
         ..ApiSettings::default()
     }
 }

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use portolan_domain::{quota::Quotas, retention::Retention};
 use serde::{Deserialize, Serialize};
 
 /// Where settings come from.
@@ -28,6 +29,10 @@ pub(crate) struct Settings {
     pub(crate) pipeline: Pipeline,
     pub(crate) sandbox: Sandbox,
     pub(crate) storage: Storage,
+    /// What a tenant may use for which an operator has set nothing else: see `docs/limits.md`.
+    pub(crate) quotas: Quotas,
+    /// How long what is finished is kept, in days, where nothing else was set: see `docs/retention.md`.
+    pub(crate) retention: Retention,
     pub(crate) vault: Vault,
     pub(crate) audit: Audit,
     pub(crate) process: Process,
@@ -60,6 +65,10 @@ pub(crate) struct Server {
     pub(crate) body_ms_max: u64,
     /// Largest body of a hook, in bytes.
     pub(crate) hook_bytes_max: usize,
+    /// Requests of the admin API that one key may make in a second, over time; beyond it, 429.
+    pub(crate) api_requests_per_second: u32,
+    /// Requests of the admin API that one key may make at once after a quiet time.
+    pub(crate) api_requests_burst: u32,
     /// How long what is under way may take to end at shutdown, in milliseconds.
     pub(crate) shutdown_ms_max: u64,
     /// In which header the proxy before this host puts the SHA-256 fingerprint (hex) of a client certificate that it has
@@ -131,6 +140,8 @@ pub(crate) struct Storage {
     /// Below how much room nothing new is taken in, in MiB: hooks, uploads and backups are answered 503 until there is room
     /// again; what is under way goes on. 0: nobody looks at it.
     pub(crate) free_mib_min: u64,
+    /// The pause between two sweeps that remove what was kept long enough, in seconds.
+    pub(crate) sweep_every_s: u64,
 }
 
 /// Where the master key is.
@@ -241,6 +252,8 @@ impl Default for Settings {
             pipeline: Pipeline::default(),
             sandbox: Sandbox::default(),
             storage: Storage::default(),
+            quotas: Quotas::default(),
+            retention: Retention::default(),
             vault: Vault::default(),
             audit: Audit::default(),
             process: Process::default(),
@@ -266,6 +279,8 @@ impl Default for Server {
             bodies_bytes_max: api.bodies_bytes_max,
             body_ms_max: api.body_ms_max,
             hook_bytes_max: api.hook_bytes_max,
+            api_requests_per_second: api.requests_per_second,
+            api_requests_burst: api.requests_burst,
             shutdown_ms_max: server.shutdown_ms_max,
             client_certificate_header: String::new(),
         }
@@ -301,7 +316,7 @@ impl Default for Sandbox {
 impl Default for Storage {
     fn default() -> Self {
         let pipeline = portolan_pipeline::PipelineSettings::default();
-        Self { free_mib_min: pipeline.storage_free_mib_min }
+        Self { free_mib_min: pipeline.storage_free_mib_min, sweep_every_s: pipeline.sweep_every_s }
     }
 }
 
@@ -402,7 +417,10 @@ fn combine(
         let path = name.strip_prefix(PREFIX).unwrap_or(&name).to_lowercase();
         put(&mut table, &path, &value).with_context(|| name.clone())?;
     }
-    Ok(table.try_into()?)
+    let settings: Settings = table.try_into()?;
+    settings.quotas.check().context("quotas")?;
+    settings.retention.check().context("retention")?;
+    Ok(settings)
 }
 
 fn put(table: &mut toml::Table, path: &str, value: &str) -> anyhow::Result<()> {
@@ -419,6 +437,9 @@ fn put(table: &mut toml::Table, path: &str, value: &str) -> anyhow::Result<()> {
     table.insert(path.to_owned(), read.unwrap_or_else(|| toml::Value::String(value.to_owned())));
     Ok(())
 }
+
+#[cfg(test)]
+mod pages;
 
 #[cfg(test)]
 mod tests {
@@ -447,6 +468,15 @@ mod tests {
         assert!(read("lissten = 1", &[]).unwrap_err().to_string().contains("lissten"));
         assert!(read("[log]\ncolour = true", &[]).is_err());
         assert!(read("", &[("PORTOLAN_LOG__COLOUR", "true")]).is_err());
+    }
+
+    #[test]
+    fn a_quota_or_a_period_that_cannot_be_is_refused_by_name() {
+        let told = |file| format!("{:#}", read(file, &[]).unwrap_err());
+        assert!(told("[quotas]\nruns_max = 0").contains("runs_max"));
+        assert!(told("[retention]\naudit_days = 10").contains("audit_days"));
+        let settings = read("", &[("PORTOLAN_QUOTAS__EVENTS_PER_SECOND", "7")]).unwrap();
+        assert_eq!(settings.quotas.events_per_second, 7);
     }
 
     #[test]

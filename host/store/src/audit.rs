@@ -206,7 +206,11 @@ pub struct Head {
     pub count: u64,
     /// The last one's MAC.
     pub mac: Digest,
-    /// The MAC of the three above.
+    /// How many of the oldest were removed, because they had been kept long enough.
+    pub removed: u64,
+    /// The MAC of the last one removed.
+    pub removed_mac: Digest,
+    /// The MAC of what is above.
     pub seal: Digest,
 }
 
@@ -214,7 +218,12 @@ impl Head {
     /// The seal that it must have.
     #[must_use]
     pub fn seal_under(&self, key: &AuditKey) -> Digest {
-        key.mac("portolan audit head 1", &[self.chain.as_bytes(), &self.count.to_be_bytes(), &self.mac])
+        let (count, removed) = (self.count.to_be_bytes(), self.removed.to_be_bytes());
+        if self.removed == 0 {
+            return key.mac("portolan audit head 1", &[self.chain.as_bytes(), &count, &self.mac]);
+        }
+        let parts: [&[u8]; 5] = [self.chain.as_bytes(), &count, &self.mac, &removed, &self.removed_mac];
+        key.mac("portolan audit head 2", &parts)
     }
 }
 
@@ -318,7 +327,10 @@ pub struct Chain {
 /// The first entry that is wrong, and how.
 pub fn verify(name: &str, chain: &Chain, key: &AuditKey, chains: &[&str]) -> Result<(), Fault> {
     let fault = |number, tampering| Err(Fault { chain: name.to_owned(), number, tampering });
-    let (mut expected, mut previous) = (1_u64, [0; 32]);
+    // Where it begins is believed only when the head is genuine: see below, where a head that is not is told.
+    let begun = chain.head.as_ref().filter(|head| head.chain == name && head.seal == head.seal_under(key));
+    let (removed, mut previous) = begun.map_or((0, [0; 32]), |head| (head.removed, head.removed_mac));
+    let mut expected = removed.saturating_add(1);
     for (index, entry) in chain.entries.iter().enumerate() {
         let intact = entry.mac == entry.mac_under(key);
         if entry.chain != name || !intact || entry.previous != previous || entry.number != expected {
@@ -394,8 +406,19 @@ pub fn verify_against(
         if checkpoint.seal != checkpoint.seal_under(key) {
             return Err(fault(Tampering::HeadForged));
         }
-        let place = usize::try_from(checkpoint.count.saturating_sub(1)).unwrap_or(usize::MAX);
-        let entry = chains.get(&checkpoint.chain).and_then(|chain| chain.entries.get(place));
+        let Some(chain) = chains.get(&checkpoint.chain) else {
+            if is_deleted(chains, &checkpoint.chain) {
+                continue;
+            }
+            return Err(fault(Tampering::RolledBack));
+        };
+        let removed = chain.head.as_ref().map_or(0, |head| head.removed);
+        // What it tells of was removed since; that the chain begins later is sealed in its head.
+        if checkpoint.count <= removed {
+            continue;
+        }
+        let place = usize::try_from(checkpoint.count - removed - 1).unwrap_or(usize::MAX);
+        let entry = chain.entries.get(place);
         if entry.is_none_or(|entry| hex(&entry.mac) != checkpoint.mac) {
             return Err(fault(Tampering::RolledBack));
         }
@@ -414,7 +437,7 @@ pub fn verify_all(chains: &BTreeMap<String, Chain>, key: &AuditKey) -> Result<()
     }
     let made = chains.get(HOST).into_iter().flat_map(|chain| &chain.entries);
     for entry in made.filter(|entry| entry.action == TENANT_CREATED) {
-        if !chains.contains_key(&entry.subject) {
+        if !chains.contains_key(&entry.subject) && !is_deleted(chains, &entry.subject) {
             let tampering = Tampering::Truncated;
             return Err(Fault { chain: entry.subject.clone(), number: 1, tampering });
         }
@@ -422,8 +445,17 @@ pub fn verify_all(chains: &BTreeMap<String, Chain>, key: &AuditKey) -> Result<()
     Ok(())
 }
 
+/// Whether the host's chain says that this tenant was removed, with its chain.
+fn is_deleted(chains: &BTreeMap<String, Chain>, tenant: &str) -> bool {
+    let mut told = chains.get(HOST).into_iter().flat_map(|chain| &chain.entries);
+    told.any(|entry| entry.action == TENANT_DELETED && entry.subject == tenant)
+}
+
 /// What the host's chain says of a new tenant, by which a missing chain is missed.
 pub const TENANT_CREATED: &str = "tenant.create";
+
+/// What it says of a tenant that is gone.
+pub const TENANT_DELETED: &str = "tenant.delete";
 
 /// The audit log.
 #[async_trait]

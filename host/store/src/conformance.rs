@@ -24,6 +24,7 @@ pub mod claims;
 pub mod deliveries;
 pub mod desk;
 pub mod events;
+pub mod keeping;
 pub mod model;
 pub mod notices;
 pub mod onces;
@@ -122,6 +123,20 @@ macro_rules! store_conformance {
                 s16_four_eyes_take_two_keys_that_say_the_same,
                 an_alert_ends_when_what_it_told_of_is_over,
                 a_tenant_takes_no_more_than_its_room,
+            ];
+            keeping: [
+                a_tenant_and_its_first_key_are_stored_together,
+                what_is_set_for_a_tenant_reads_back,
+                s25_a_suspended_tenants_work_waits_until_it_is_resumed,
+                s26_a_removed_tenant_leaves_nothing_and_touches_nobody,
+                s26_nobody_is_removed_before_it_is_confirmed,
+                s27_usage_is_what_counting_the_rows_says,
+                s27_a_write_that_is_taken_back_counts_nothing,
+                s28_after_a_sweep_a_repeat_is_a_repeat_and_a_fact_is_recorded,
+                s28_what_is_not_finished_is_kept,
+                s28_payloads_facts_and_bodies_go_before_their_event,
+                an_audit_log_that_begins_later_is_still_whole,
+                modules_that_a_mapping_names_are_kept,
             ];
             polls: [
                 a_source_is_asked_at_once_and_then_regularly,

@@ -31,6 +31,10 @@
 //! | S18 | Of requests with one idempotency key, one begins; what became of it is told to all others, and when its process died before that was stored, that nobody knows. |
 //! | S19 | Each change of a lookup table is a version; a table can be put back to any of them, whatever came between. |
 //! | S20 | What a notification rule tells is stored as a notice in the transaction in which it happens. Of one rule no more than its bound are stored in a minute, and one that counts all the others. |
+//! | S25 | A suspended tenant's runs, deliveries and polls are not claimed, from the moment that the suspension was stored until it is lifted. |
+//! | S26 | When a tenant is removed, no row of it is left, and no row of another tenant is touched. |
+//! | S27 | What tenants used is counted in the transaction that makes it: the numbers are what counting the rows says, after any crash. |
+//! | S28 | Retention removes nothing that is unfinished or waits for a person, and nothing that exactly-once rests on: after it a repeat is a repeat, a recorded fact is recorded, a reference is found. |
 
 pub mod alert;
 pub mod audit;
@@ -40,6 +44,7 @@ pub mod connection;
 pub mod delivery;
 pub mod desk;
 pub mod event;
+pub mod export;
 pub mod idempotency;
 pub mod key;
 pub mod lookup;
@@ -49,11 +54,14 @@ pub mod notification;
 pub mod poll;
 pub mod reconciliation;
 pub mod reference;
+pub mod retention;
 pub mod run;
 pub mod sealed;
 pub mod source;
 pub mod sqlite;
+pub mod standing;
 pub mod tenant;
+pub mod usage;
 
 use portolan_domain::Timestamp;
 
@@ -65,6 +73,7 @@ pub trait Store:
     + delivery::Deliveries
     + desk::Desk
     + event::Events
+    + export::Exports
     + idempotency::IdempotencyKeys
     + key::Keys
     + lookup::Lookups
@@ -74,10 +83,13 @@ pub trait Store:
     + poll::Polls
     + reconciliation::Reconciliations
     + reference::References
+    + retention::Retentions
     + run::Runs
     + sealed::SealedRecords
     + source::Sources
+    + standing::Standings
     + tenant::Tenants
+    + usage::Usages
     + Upkeep
     + std::fmt::Debug
 {

@@ -39,6 +39,7 @@ mod decision;
 mod delivery;
 mod error;
 mod event;
+mod export;
 mod idempotency;
 mod key;
 mod log;
@@ -47,18 +48,22 @@ mod mapping;
 mod migrate;
 mod module;
 mod notification;
+mod owned;
 mod poll;
 mod reader;
 mod reconciliation;
 mod reference;
+mod retention;
 mod row;
 mod run;
 mod sealed;
 mod source;
+mod standing;
 mod tenant;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod usage;
 mod wake;
 mod writer;
 
@@ -137,6 +142,23 @@ impl SqliteStore {
         let readers = place.readers.clone();
         let writer = writer::Writer::start(open, place, lock).map_err(unavailable)?;
         Ok(Arc::new(Self { writer, readers, audit_key: OnceLock::new(), path: path.to_owned() }))
+    }
+
+    /// Writes the database at `path` anew, without what was removed and without the room that it took; answers its length
+    /// before and after, in bytes. Blocks for as long as that takes, and needs as much room again.
+    ///
+    /// `Unavailable` when a process has it open.
+    pub fn compact(path: &Path) -> Result<(u64, u64), StoreError> {
+        let _lock = lock(path)?;
+        log::persist(path)?;
+        let bytes = || std::fs::metadata(path).map(|file| file.len()).map_err(unavailable);
+        let before = bytes()?;
+        let mut conn = open_writer(path, COPYING_CACHE_KIB, &SqliteSettings::default())?;
+        migrate::migrate(&mut conn)?;
+        conn.execute_batch("VACUUM")?;
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        conn.close().map_err(|(_, error)| error)?;
+        Ok((before, bytes()?))
     }
 
     /// Transactions committed since it was opened: many writes share one.

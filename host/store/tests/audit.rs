@@ -79,7 +79,14 @@ fn restamp(chain: &mut Chain, from: usize, key: &AuditKey) {
         previous = entry.mac;
     }
     let count = chain.entries.len() as u64;
-    let mut head = Head { chain: chain.entries[0].chain.clone(), count, mac: previous, seal: [0; 32] };
+    let mut head = Head {
+        chain: chain.entries[0].chain.clone(),
+        count,
+        mac: previous,
+        removed: 0,
+        removed_mac: [0; 32],
+        seal: [0; 32],
+    };
     head.seal = head.seal_under(key);
     chain.head = Some(head);
 }
@@ -203,7 +210,8 @@ async fn only_a_checkpoint_shows_that_everything_is_an_older_copy() {
     let chain = older.get_mut(&name).unwrap();
     chain.entries.truncate(10);
     let last = chain.entries[9].mac;
-    let mut head = Head { chain: name.clone(), count: 10, mac: last, seal: [0; 32] };
+    let mut head =
+        Head { chain: name.clone(), count: 10, mac: last, removed: 0, removed_mac: [0; 32], seal: [0; 32] };
     head.seal = head.seal_under(&KEY);
     chain.head = Some(head);
     verify_all(&older, &KEY).unwrap();

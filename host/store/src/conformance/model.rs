@@ -366,6 +366,9 @@ pub async fn a_random_history_agrees_with_the_model(place: &dyn Place) {
         }
         model.agrees().await;
         finish_everything(&mut model).await;
+        for world in &model.worlds {
+            super::keeping::adds_up(world).await;
+        }
         now = model.now;
         drop(model);
         store = place.open().await;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use async_trait::async_trait;
-use portolan_domain::{Environment, TenantId};
+use portolan_domain::{Environment, TenantId, Timestamp};
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::{
@@ -17,10 +17,11 @@ use crate::{
     audit::{self, Actor, AuditKey, Audits, Chain, Change, Entry, HOST, Head},
 };
 
-const HEAD: &str = "SELECT chain, count, mac, seal FROM audit_heads WHERE chain = ?1";
+const HEAD: &str = "SELECT chain, count, mac, removed, removed_mac, seal FROM audit_heads WHERE chain = ?1";
 const HEAD_PUT: &str = "
-    INSERT INTO audit_heads (chain, count, mac, seal) VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT (chain) DO UPDATE SET count = excluded.count, mac = excluded.mac, seal = excluded.seal";
+    INSERT INTO audit_heads (chain, count, mac, removed, removed_mac, seal) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT (chain) DO UPDATE SET count = excluded.count, mac = excluded.mac, removed = excluded.removed,
+        removed_mac = excluded.removed_mac, seal = excluded.seal";
 const NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
 macro_rules! columns {
@@ -49,16 +50,51 @@ pub(super) fn append(
         action: change.action.to_owned(),
         subject: change.subject.clone(),
         detail: json(&change.detail),
-        previous: last.map_or([0; 32], |head| head.mac),
+        previous: last.as_ref().map_or([0; 32], |head| head.mac),
         mac: [0; 32],
     };
     entry.mac = entry.mac_under(key);
     insert(conn, &entry)?;
-    let mut head = Head { chain: entry.chain, count: entry.number, mac: entry.mac, seal: [0; 32] };
+    let (removed, removed_mac) = last.map_or((0, [0; 32]), |head| (head.removed, head.removed_mac));
+    let head =
+        Head { chain: entry.chain, count: entry.number, mac: entry.mac, removed, removed_mac, seal: [0; 32] };
+    put_head(conn, key, head)
+}
+
+fn put_head(conn: &Connection, key: &AuditKey, mut head: Head) -> Result<(), StoreError> {
     head.seal = head.seal_under(key);
-    let params = params![head.chain, integer(head.count), head.mac, head.seal];
-    super::row::change(conn, HEAD_PUT, params)?;
+    let removed_mac = (head.removed > 0).then_some(head.removed_mac);
+    let params =
+        params![head.chain, integer(head.count), head.mac, integer(head.removed), removed_mac, head.seal];
+    change(conn, HEAD_PUT, params)?;
     Ok(())
+}
+
+const OLDEST: &str = "SELECT number, at, mac FROM audit_entries WHERE chain = ?1 ORDER BY number LIMIT ?2";
+
+/// Removes the oldest entries of a chain that were made before this time, at most `rows_max` and never the last one. Where
+/// the chain begins then is sealed in its head.
+pub(super) fn remove_oldest(
+    conn: &Connection,
+    key: &AuditKey,
+    name: &str,
+    (before, rows_max): (Timestamp, u32),
+) -> Result<u64, StoreError> {
+    let Some(head) = first(conn, HEAD, [name], read_head)? else { return Ok(0) };
+    // A chain that was tampered with stays as it is: it is evidence.
+    if head.seal != head.seal_under(key) {
+        return Ok(0);
+    }
+    let oldest = all(conn, OLDEST, params![name, rows_max], |c| {
+        Ok((c.count::<u64>()?, c.time()?, c.get::<[u8; 32]>()?))
+    })?;
+    let gone = oldest.into_iter().take_while(|(number, at, _)| *number < head.count && *at < before).last();
+    let Some((removed, _, removed_mac)) = gone else { return Ok(0) };
+    let count = removed - head.removed;
+    put_head(conn, key, Head { removed, removed_mac, ..head })?;
+    let sql = "DELETE FROM audit_entries WHERE chain = ?1 AND number <= ?2";
+    change(conn, sql, params![name, integer(removed)])?;
+    Ok(count)
 }
 
 fn insert(conn: &Connection, entry: &Entry) -> Result<(), StoreError> {
@@ -101,7 +137,14 @@ fn read(c: &mut Columns<'_, '_>) -> Result<Entry, StoreError> {
 }
 
 fn read_head(c: &mut Columns<'_, '_>) -> Result<Head, StoreError> {
-    Ok(Head { chain: c.get()?, count: c.count()?, mac: c.get()?, seal: c.get()? })
+    Ok(Head {
+        chain: c.get()?,
+        count: c.count()?,
+        mac: c.get()?,
+        removed: c.count()?,
+        removed_mac: c.get::<Option<_>>()?.unwrap_or([0; 32]),
+        seal: c.get()?,
+    })
 }
 
 fn chain(conn: &Connection, name: &str) -> Result<Chain, StoreError> {
@@ -216,7 +259,8 @@ impl Audits for SqliteStore {
 
     async fn audit_heads(&self) -> Result<Vec<Head>, StoreError> {
         self.read(|conn| {
-            all(conn, "SELECT chain, count, mac, seal FROM audit_heads ORDER BY chain", [], read_head)
+            let sql = "SELECT chain, count, mac, removed, removed_mac, seal FROM audit_heads ORDER BY chain";
+            all(conn, sql, [], read_head)
         })
         .await
     }

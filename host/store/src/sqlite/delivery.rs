@@ -22,7 +22,7 @@ mod claim;
 mod decide;
 mod finish;
 mod matching;
-mod once;
+pub(super) mod once;
 mod order;
 pub(super) mod plan;
 

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use portolan_domain::{EventId, Scope, Timestamp};
+use portolan_domain::{EventId, Scope, Timestamp, usage::Usage};
 use rusqlite::{Connection, params};
 
 use super::{
     SqliteStore,
-    row::{Columns, all, change, first, millis, slice},
-    run,
+    delivery::once,
+    row::{Columns, all, change, first, integer, millis, slice},
+    run, usage,
 };
 use crate::{
     Page, StoreError,
@@ -19,11 +20,15 @@ use crate::{
 const INSERT: &str = "
     INSERT INTO events (id, tenant, environment, source, source_name, system, kind, object_id,
         idempotency_key, occurred_at, received_at, media_type, state, reason, payload, cards_masked, traceparent)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17
+    WHERE NOT EXISTS (SELECT 1 FROM event_tombstones WHERE source = ?4 AND idempotency_key = ?9)
     ON CONFLICT (source, idempotency_key) DO NOTHING";
 
+/// The event, or what is left of it when it was removed.
 const FIRST_OF_KEY: &str = "
-    SELECT id FROM events WHERE source = ?1 AND idempotency_key = ?2 AND tenant = ?3 AND environment = ?4";
+    SELECT id FROM events WHERE source = ?1 AND idempotency_key = ?2 AND tenant = ?3 AND environment = ?4
+    UNION ALL SELECT event FROM event_tombstones
+    WHERE source = ?1 AND idempotency_key = ?2 AND tenant = ?3 AND environment = ?4";
 
 const GET: &str = "
     SELECT id, tenant, environment, source, source_name, system, kind, object_id, idempotency_key,
@@ -116,15 +121,45 @@ fn accept(conn: &Connection, event: &Event, runs: &[NewRun]) -> Result<Accepted,
     if change(conn, INSERT, params)? == 0 {
         let params = params![event.source.as_str(), event.idempotency_key, tenant, environment];
         let id = first(conn, FIRST_OF_KEY, params, |c| c.parsed())?.ok_or(StoreError::NotFound)?;
+        usage::count(&event.scope, event.received_at, &Usage { repeats: 1, ..Usage::default() });
         return Ok(Accepted::Repeat(id));
     }
     let event_seq = conn.last_insert_rowid();
     for new in runs {
         run::insert(conn, event, event_seq, new)?;
     }
+    let (bytes_in, runs) = (event.payload.len() as u64, runs.len() as u64);
+    let used = Usage { events: 1, bytes_in, runs, ..Usage::default() };
+    usage::count(&event.scope, event.received_at, &used);
+    usage::stores(&event.scope.tenant, Some(event.scope.environment), integer(bytes_in));
     portolan_proof::pass(portolan_proof::Point::EventInserted);
     Ok(Accepted::New)
 }
+
+/// Removes an event with all that followed from it. What was recorded once is settled first, so that it is not forgotten.
+pub(super) fn remove(conn: &Connection, seq: i64) -> Result<(), StoreError> {
+    for run in all(conn, "SELECT seq FROM runs WHERE event_seq = ?1", [seq], |c| c.get::<i64>())? {
+        for delivery in all(conn, "SELECT seq FROM deliveries WHERE run_seq = ?1", [run], |c| c.get::<i64>())?
+        {
+            once::settle(conn, delivery)?;
+            for sql in REMOVE_OF_DELIVERY {
+                change(conn, sql, [delivery])?;
+            }
+        }
+        // Only now: an edge between two deliveries of a plan is found at the first.
+        change(conn, "DELETE FROM deliveries WHERE run_seq = ?1", [run])?;
+        change(conn, "DELETE FROM run_records WHERE run_seq = ?1", [run])?;
+        change(conn, "DELETE FROM runs WHERE seq = ?1", [run])?;
+    }
+    change(conn, "DELETE FROM events WHERE seq = ?1", [seq])?;
+    Ok(())
+}
+
+const REMOVE_OF_DELIVERY: [&str; 3] = [
+    "DELETE FROM attempts WHERE delivery_seq = ?1",
+    "DELETE FROM delivery_after WHERE first_seq = ?1",
+    "DELETE FROM delivery_contents WHERE delivery_seq = ?1",
+];
 
 fn list_statement(filter: &EventFilter) -> String {
     let narrow = match filter {

@@ -56,7 +56,7 @@ fn read(c: &mut Columns<'_, '_>) -> Result<Key, StoreError> {
     })
 }
 
-fn insert(conn: &Connection, key: &Key) -> Result<(), StoreError> {
+pub(super) fn insert(conn: &Connection, key: &Key) -> Result<(), StoreError> {
     let sql = concat!("INSERT INTO keys (", columns!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
     let params = params![
         key.id.as_str(),
@@ -73,7 +73,7 @@ fn insert(conn: &Connection, key: &Key) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn told(key: &Key, action: &'static str) -> Change {
+pub(super) fn told(key: &Key, action: &'static str) -> Change {
     let told = match &key.tenant {
         Some(tenant) => Change::of_tenant(tenant, action, key.id.as_str()),
         None => Change::of_host(action, key.id.as_str()),

@@ -1,13 +1,14 @@
 //! Modules and their components.
 
 use async_trait::async_trait;
-use portolan_domain::{ModuleDigest, TenantId, contract::Description};
+use portolan_domain::{ModuleDigest, TenantId, contract::Description, usage::Usage};
 use rusqlite::params;
 use serde_json::json;
 
 use super::{
     SqliteStore,
     row::{Columns, all, change, first, integer, json_of, millis, slice},
+    usage,
 };
 use crate::{
     Page, StoreError,
@@ -46,6 +47,10 @@ impl Modules for SqliteStore {
             }
             let sql = "INSERT INTO module_components (module_seq, component) VALUES (?1, ?2)";
             change(tx.conn, sql, params![tx.conn.last_insert_rowid(), component])?;
+            let bytes = module.component_bytes;
+            let used = Usage { modules: 1, module_bytes: bytes, ..Usage::default() };
+            usage::count_of_tenant(&module.tenant, module.uploaded_at, &used);
+            usage::stores(&module.tenant, None, integer(bytes));
             let told = Change::of_tenant(&module.tenant, "module.upload", module.digest.as_str());
             let detail = json!({ "name": module.description.name, "version": module.description.version });
             Ok((true, vec![told.with(detail)]))

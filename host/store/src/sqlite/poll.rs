@@ -17,8 +17,15 @@ use crate::{
 
 const OWN: &str = "SELECT 1 FROM sources WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
 
-const DUE: &str =
-    "SELECT source, lease_epoch, cursor, failures FROM polls WHERE wake_at <= ?1 ORDER BY wake_at LIMIT ?2";
+/// A suspended tenant's sources are not asked (S25).
+const DUE: &str = "
+    SELECT p.source, p.lease_epoch, p.cursor, p.failures FROM polls p
+    JOIN sources s ON s.id = p.source JOIN tenants t ON t.id = s.tenant AND t.state = 'active'
+    WHERE p.wake_at <= ?1 ORDER BY p.wake_at LIMIT ?2";
+
+const NEXT_DUE: &str = "
+    SELECT min(p.wake_at) FROM polls p
+    JOIN sources s ON s.id = p.source JOIN tenants t ON t.id = s.tenant AND t.state = 'active'";
 
 const LEASE: &str = "
     UPDATE polls SET wake_at = ?3, lease_owner = ?2, lease_epoch = lease_epoch + 1 WHERE source = ?1";
@@ -127,10 +134,7 @@ impl Polls for SqliteStore {
     }
 
     async fn poll_next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.read(
-            |conn| Ok(first(conn, "SELECT min(wake_at) FROM polls", [], |c| c.time_option())?.flatten()),
-        )
-        .await
+        self.read(|conn| Ok(first(conn, NEXT_DUE, [], |c| c.time_option())?.flatten())).await
     }
 
     async fn poll_state(&self, scope: &Scope, source: &SourceId) -> Result<Option<PollState>, StoreError> {

@@ -34,10 +34,10 @@ pub(super) fn remember(
         change(
             conn,
             "INSERT INTO object_references
-                 (tenant, environment, kind, object_id, system, counterpart, event_seq)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 (tenant, environment, kind, object_id, system, counterpart, event)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT id FROM events WHERE seq = ?7))
              ON CONFLICT (tenant, environment, kind, object_id, system)
-             DO UPDATE SET counterpart = excluded.counterpart, event_seq = excluded.event_seq",
+             DO UPDATE SET counterpart = excluded.counterpart, event = excluded.event",
             params![
                 scope.tenant.as_str(),
                 scope.environment.as_str(),
@@ -78,10 +78,9 @@ impl References for SqliteStore {
     ) -> Result<Vec<Counterpart>, StoreError> {
         let (scope, system, id) = (scope.clone(), system.to_owned(), id.to_owned());
         self.read(move |conn| {
-            let sql = "SELECT r.kind, r.object_id, e.id
-                       FROM object_references r JOIN events e ON e.seq = r.event_seq
-                       WHERE r.tenant = ?1 AND r.environment = ?2 AND r.system = ?3 AND r.counterpart = ?4
-                       ORDER BY r.kind, r.object_id LIMIT ?5";
+            let sql = "SELECT kind, object_id, event FROM object_references
+                       WHERE tenant = ?1 AND environment = ?2 AND system = ?3 AND counterpart = ?4
+                       ORDER BY kind, object_id LIMIT ?5";
             let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
             all(conn, sql, params![tenant, environment, system, id, COUNTERPARTS_MAX], |c| {
                 let key = ReferenceKey { kind: c.get()?, id: c.get()? };

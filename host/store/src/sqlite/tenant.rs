@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use portolan_domain::TenantId;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 use serde_json::json;
 
 use super::{
@@ -19,20 +19,22 @@ fn read(c: &mut Columns<'_, '_>) -> Result<Tenant, StoreError> {
     Ok(Tenant { id: c.parsed()?, name: c.get()?, created_at: c.time()? })
 }
 
+/// Stores a tenant; answers what the audit log tells of it.
+pub(super) fn create(conn: &Connection, tenant: &Tenant) -> Result<Vec<Change>, StoreError> {
+    let sql = "INSERT INTO tenants (id, name, created_at) VALUES (?1, ?2, ?3)";
+    change(conn, sql, params![tenant.id.as_str(), tenant.name, millis(tenant.created_at)])?;
+    let detail = json!({ "name": tenant.name });
+    let told = [
+        Change::of_host(TENANT_CREATED, tenant.id.as_str()),
+        Change::of_tenant(&tenant.id, TENANT_CREATED, tenant.id.as_str()),
+    ];
+    Ok(told.map(|told| told.with(detail.clone())).into())
+}
+
 #[async_trait]
 impl Tenants for SqliteStore {
     async fn tenant_create(&self, tenant: Tenant) -> Result<(), StoreError> {
-        self.audited_after(move |tx| {
-            let sql = "INSERT INTO tenants (id, name, created_at) VALUES (?1, ?2, ?3)";
-            change(tx.conn, sql, params![tenant.id.as_str(), tenant.name, millis(tenant.created_at)])?;
-            let detail = json!({ "name": tenant.name });
-            let told = [
-                Change::of_host(TENANT_CREATED, tenant.id.as_str()),
-                Change::of_tenant(&tenant.id, TENANT_CREATED, tenant.id.as_str()),
-            ];
-            Ok(((), told.map(|told| told.with(detail.clone())).into()))
-        })
-        .await
+        self.audited_after(move |tx| Ok(((), create(tx.conn, &tenant)?))).await
     }
 
     async fn tenant_get(&self, id: &TenantId) -> Result<Tenant, StoreError> {

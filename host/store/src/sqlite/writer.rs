@@ -33,6 +33,7 @@ use super::{
     checkpoint::{self, Checkpoints},
     error::Hindrance,
     turn::Turns,
+    usage,
 };
 use crate::StoreError;
 
@@ -173,6 +174,8 @@ impl Thread {
         let turns = &mut self.turns;
         let answers: Vec<Answer> = writes.filter_map(|write| make(conn, turns, write)).collect();
         let committed = commit(conn);
+        // What a transaction counted that was taken back must not be counted by the next.
+        usage::forget();
         if committed {
             self.commits.fetch_add(1, Ordering::Relaxed);
         }
@@ -216,6 +219,7 @@ fn make(conn: &Connection, turns: &mut Turns, write: Write) -> Option<Answer> {
         Ok((keep, answer)) => (keep, Some(answer)),
         Err(_) => (false, None),
     };
+    usage::settle(keep);
     if conn.is_autocommit() {
         return answer;
     }
@@ -235,6 +239,11 @@ fn make(conn: &Connection, turns: &mut Turns, write: Write) -> Option<Answer> {
 fn commit(conn: &Connection) -> bool {
     if conn.is_autocommit() {
         tracing::error!("the store lost a transaction");
+        return false;
+    }
+    if let Err(error) = usage::store(conn) {
+        tracing::error!(error = &error as &dyn std::error::Error, "the store cannot count what was used");
+        give_up(conn);
         return false;
     }
     let Err(error) = execute(conn, "COMMIT") else { return true };

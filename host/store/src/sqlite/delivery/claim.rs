@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use portolan_domain::{Timestamp, contract::Binding};
+use portolan_domain::{Timestamp, contract::Binding, usage::Usage};
 use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 use serde_json::Value;
@@ -18,8 +18,9 @@ use crate::{
     sqlite::{
         connection,
         row::{Columns, change, first, millis},
+        standing,
         turn::{TenantLanes, circle, connections, room},
-        wake,
+        usage, wake,
         writer::Tx,
     },
 };
@@ -82,6 +83,7 @@ pub(super) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Vec<Deliv
         && let Some(mut turn) = tenants.pop_front()
     {
         let Some(claim) = next_of_tenant(tx, &mut turn, request)? else { continue };
+        usage::count(&claim.scope, request.now, &Usage { attempts: 1, ..Usage::default() });
         claims.push(claim);
         tx.turns.deliveries.clone_from(&turn.tenant);
         turn.room -= 1;
@@ -98,7 +100,7 @@ fn tenants(tx: &Tx<'_>, request: &ClaimRequest) -> Result<VecDeque<TenantLanes>,
     let mut found = VecDeque::new();
     let probe = |after: &str| first(tx.conn, NEXT_TENANT, [after], |c| c.get());
     circle(&tx.turns.deliveries, probe, |tenant| {
-        if request.tenant_room.get(&tenant) == Some(&0) {
+        if request.tenant_room.get(&tenant) == Some(&0) || !standing::is_served(tx.conn, &tenant)? {
             return Ok(true);
         }
         let probe = |after: &str| first(tx.conn, NEXT_CONNECTION, [tenant.as_str(), after], |c| c.get());

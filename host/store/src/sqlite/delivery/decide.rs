@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use super::{
-    finish::{Place, delivered, place},
+    finish::{Place, delivered, place, sent_bytes},
     matching::{OLDEST_FIRST, matching},
     order, plan,
 };
@@ -21,6 +21,7 @@ use crate::{
     sqlite::{
         decision,
         row::{Columns, change, first, json, millis},
+        usage,
     },
 };
 
@@ -144,6 +145,7 @@ pub(super) fn correct(
     if decided == Decided::Proposed {
         return Ok(decided);
     }
+    usage::stores(&scope.tenant, Some(scope.environment), -sent_bytes(conn, delivery.seq)?);
     let sql = "UPDATE delivery_contents SET corrected = ?2, sent = NULL WHERE delivery_seq = ?1";
     change(conn, sql, params![delivery.seq, json(body)])?;
     again(conn, &delivery, "corrected", made)

@@ -23,6 +23,7 @@ use crate::{
         notification::tell,
         reference,
         row::{Columns, all, change, first, integer, json, json_of, millis},
+        usage,
     },
 };
 
@@ -40,6 +41,9 @@ const ATTEMPT_END: &str = "
     WHERE delivery_seq = ?1 AND number = (SELECT attempts FROM deliveries WHERE seq = ?1)";
 
 const SENT: &str = "UPDATE delivery_contents SET sent = ?2 WHERE delivery_seq = ?1";
+
+const SENT_BYTES: &str =
+    "SELECT coalesce(octet_length(sent), 0) FROM delivery_contents WHERE delivery_seq = ?1";
 
 const DELIVERED: &str = "
     UPDATE deliveries SET state = 'delivered', open = 0, doubt_since = NULL, due = 0, wake_at = NULL,
@@ -150,7 +154,10 @@ pub(super) fn finish(
         return Ok(Finish::LeaseLost);
     };
     if let Some(body) = &texts.sent {
+        // The first attempt has nothing to replace.
+        let before = if lease.epoch > 1 { sent_bytes(conn, delivery.seq)? } else { 0 };
         change(conn, SENT, params![delivery.seq, body])?;
+        stores(&delivery.scope, usage::length(Some(body)) - before);
     }
     let (verdict, _) = verdict(end);
     let detail = &texts.detail;
@@ -180,6 +187,15 @@ pub(super) fn finish(
     }
     portolan_proof::pass(portolan_proof::Point::ResultInserted);
     Ok(Finish::Done)
+}
+
+/// How long the body is that was sent last.
+pub(super) fn sent_bytes(conn: &Connection, seq: i64) -> Result<i64, StoreError> {
+    Ok(first(conn, SENT_BYTES, [seq], |c| c.get())?.unwrap_or_default())
+}
+
+fn stores(scope: &Scope, bytes: i64) {
+    usage::stores(&scope.tenant, Some(scope.environment), bytes);
 }
 
 /// What a former owner reports changes no state. A response it has is worth keeping: the delivery is in doubt about
@@ -230,6 +246,7 @@ pub(super) fn delivered(
 ) -> Result<(), StoreError> {
     change(conn, DELIVERED, params![delivery.seq, json(reason), millis(now)])?;
     change(conn, RESPONDED, params![delivery.seq, response])?;
+    stores(&delivery.scope, usage::length(response));
     reference::remember(conn, &delivery.scope, delivery.event_seq, references)?;
     for later in all(conn, LATER, [delivery.seq], |c| c.get::<i64>())? {
         change(conn, FREE_LATER, [later])?;

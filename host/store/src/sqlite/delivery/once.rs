@@ -1,6 +1,6 @@
 //! One call for one economic fact (S14). `onces` names, for each fact, the delivery that was leased for it last.
 //! Nothing here waits for another delivery's turn: only for a lease, which ends by itself. So no two deliveries can
-//! wait for each other, whatever their plans say.
+//! wait for each other, whatever their plans say. When that delivery is removed, the fact keeps how it ended.
 
 use portolan_domain::Timestamp;
 use rusqlite::{Connection, params};
@@ -12,14 +12,23 @@ use crate::{
 };
 
 const LAST: &str = "
-    SELECT d.seq, d.state, d.doubt_since, c.response, o.begun_at FROM onces o
-    CROSS JOIN deliveries d ON d.seq = o.delivery_seq
-    CROSS JOIN delivery_contents c ON c.delivery_seq = d.seq
+    SELECT coalesce(o.delivery_seq, -1), coalesce(o.state, d.state), coalesce(o.doubt_since, d.doubt_since),
+        coalesce(o.response, c.response), o.begun_at
+    FROM onces o
+    LEFT JOIN deliveries d ON d.seq = o.delivery_seq
+    LEFT JOIN delivery_contents c ON c.delivery_seq = d.seq
     WHERE o.connection = ?1 AND o.once = ?2";
 
 const TAKE: &str = "
     INSERT INTO onces (connection, once, delivery_seq, begun_at) VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT (connection, once) DO UPDATE SET delivery_seq = excluded.delivery_seq";
+    ON CONFLICT (connection, once) DO UPDATE SET delivery_seq = excluded.delivery_seq, state = NULL,
+        doubt_since = NULL, response = NULL";
+
+/// The fact outlives the delivery that was leased for it last, which is final.
+const SETTLE: &str = "
+    UPDATE onces SET delivery_seq = NULL, state = d.state, doubt_since = d.doubt_since, response = c.response
+    FROM deliveries d JOIN delivery_contents c ON c.delivery_seq = d.seq
+    WHERE d.seq = ?1 AND onces.connection = d.connection AND onces.once = c.once AND onces.delivery_seq = ?1";
 
 const DOUBT: &str = "UPDATE deliveries SET doubt_since = ?2 WHERE seq = ?1";
 
@@ -40,6 +49,12 @@ pub(super) enum Fact {
         /// When a call was first made for it: now, for the first.
         begun_at: Timestamp,
     },
+}
+
+/// A delivery is about to be removed: what it recorded is not forgotten.
+pub(in crate::sqlite) fn settle(conn: &Connection, seq: i64) -> Result<(), StoreError> {
+    change(conn, SETTLE, [seq])?;
+    Ok(())
 }
 
 /// Whether this delivery is the one to record the fact; if so, it is from now on. It inherits the doubt of the one

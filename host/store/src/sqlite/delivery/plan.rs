@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portolan_domain::{Timestamp, state::RunState};
+use portolan_domain::{Timestamp, state::RunState, usage::Usage};
 use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use crate::{
         reconciliation,
         row::{all, change, first, json, json_list, json_of, millis},
         run::{self, Place},
+        usage,
     },
 };
 
@@ -81,6 +82,10 @@ pub(in crate::sqlite) fn insert(
     let turn = order::enter(conn, &run.mapping, ordering_key, run.event_seq)?;
     let lost = reconciliation::inherited(conn, &run.scope, run.event_seq)?;
     let shared = Shared { run, ordering_key, held, turn, lost, now };
+    let used = Usage { deliveries: deliveries.len() as u64, ..Usage::default() };
+    usage::count(&run.scope, now, &used);
+    let bodies = contents.iter().map(|contents| usage::length(contents.body.as_ref())).sum();
+    usage::stores(&run.scope.tenant, Some(run.scope.environment), bodies);
     let mut seqs = BTreeMap::new();
     let first_position = if has(Bug::RunAgainAfterPlan) { positions_taken(conn, run.seq)? } else { 0 };
     for (position, (delivery, contents)) in (first_position..).zip(deliveries.iter().zip(contents)) {

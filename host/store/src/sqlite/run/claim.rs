@@ -12,6 +12,7 @@ use crate::{
     sqlite::{
         event,
         row::{Columns, change, first, integer, millis},
+        standing,
         turn::{LaneRoom, circle, room},
         wake,
         writer::Tx,
@@ -85,7 +86,7 @@ fn lanes(conn: &Connection, last: &str, request: &ClaimRequest) -> Result<VecDeq
     let probe = |after: &str| first(conn, NEXT_TENANT, [after], |c| c.get());
     circle(last, probe, |id| {
         let room = room(request, &id);
-        if room > 0 {
+        if room > 0 && standing::is_served(conn, &id)? {
             lanes.push_back(LaneRoom { id, room });
         }
         Ok(lanes.len() < request.rows_max)

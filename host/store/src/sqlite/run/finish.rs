@@ -1,6 +1,6 @@
 //! How a run ended, with all that follows from it, in one transaction (S4).
 
-use portolan_domain::{RunId, Scope, Timestamp, state::RunState};
+use portolan_domain::{RunId, Scope, Timestamp, state::RunState, usage::Usage};
 use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use crate::{
         delivery::{self, plan::Contents},
         reference,
         row::{Columns, change, first, integer, json, json_list, millis},
+        usage,
     },
 };
 
@@ -24,9 +25,16 @@ const LEASED: &str = "
 const RECORD: &str = "
     INSERT INTO run_records (run_seq, module, outcome, facts, log, cost, held_references)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-    ON CONFLICT (run_seq) DO UPDATE SET module = excluded.module, outcome = excluded.outcome,
-        facts = excluded.facts, log = excluded.log, cost = excluded.cost,
-        held_references = excluded.held_references";
+    ON CONFLICT (run_seq) DO NOTHING";
+
+/// Of a run that was executed before.
+const RECORD_AGAIN: &str = "
+    UPDATE run_records SET module = ?2, outcome = ?3, facts = ?4, log = ?5, cost = ?6, held_references = ?7
+    WHERE run_seq = ?1";
+
+const RECORDED_BYTES: &str = "
+    SELECT coalesce(octet_length(outcome), 0) + coalesce(octet_length(facts), 0) + coalesce(octet_length(log), 0)
+    FROM run_records WHERE run_seq = ?1";
 
 // Whoever ends in any way but dead was executed and did not kill anybody.
 const RESOLVE: &str = "
@@ -71,6 +79,8 @@ pub(super) struct Texts {
     facts: Option<String>,
     log: Option<String>,
     cost: Option<String>,
+    /// What the execution used.
+    used: Usage,
     /// Of a plan; kept with it while it is held.
     references: Option<String>,
     /// Of its deliveries.
@@ -95,10 +105,19 @@ impl Texts {
             facts: json(&record.facts),
             log: json(&record.log),
             cost: json(&record.cost),
+            used: used(record),
             references,
             contents,
         })
     }
+}
+
+/// As the mapper writes it: `cost` of `pipeline::engine::Cost`, `facts` of `contract::Fact`.
+fn used(record: &RunRecord) -> Usage {
+    let number = |name: &str| record.cost.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let is_call = |fact: &&Value| fact.pointer("/need/query").is_some();
+    let calls = record.facts.as_array().map_or(0, |facts| facts.iter().filter(is_call).count() as u64);
+    Usage { executions: 1, fuel: number("fuel"), guest_us: number("wall_us"), calls, ..Usage::default() }
 }
 
 pub(super) fn finish(
@@ -114,6 +133,7 @@ pub(super) fn finish(
     };
     let stopped = guard::stop(conn, end, now)?;
     let end = stopped.as_ref().unwrap_or(end);
+    usage::count(&run.scope, now, &texts.used);
     keep(conn, &run, (record, end), texts)?;
     if has(Bug::AttemptsCountedAfter) {
         change(conn, "UPDATE runs SET attempts = attempts + 1 WHERE seq = ?1", [run.seq])?;
@@ -156,7 +176,14 @@ fn keep(
         texts.cost,
         texts.references.as_ref().filter(|_| is_held)
     ];
-    change(conn, RECORD, params)?;
+    let mut before = 0;
+    if change(conn, RECORD, params)? == 0 {
+        before = first(conn, RECORDED_BYTES, [run.seq], |c| c.get())?.unwrap_or_default();
+        change(conn, RECORD_AGAIN, params)?;
+    }
+    let bytes: i64 =
+        [&texts.outcome, &texts.facts, &texts.log].map(|text| usage::length(text.as_ref())).iter().sum();
+    usage::stores(&run.scope.tenant, Some(run.scope.environment), bytes - before);
     Ok(())
 }
 

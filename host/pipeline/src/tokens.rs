@@ -5,8 +5,9 @@ use std::time::Duration;
 
 const THOUSAND: u64 = 1_000;
 
+/// A bucket.
 #[derive(Debug)]
-pub(super) struct Tokens {
+pub struct Tokens {
     /// Tokens that come in by themselves.
     per_second: u64,
     /// Thousandths that may be saved up.
@@ -17,7 +18,8 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// Full.
-    pub(super) fn new(per_second: u64, saved_max: u64, now: Duration) -> Self {
+    #[must_use]
+    pub fn new(per_second: u64, saved_max: u64, now: Duration) -> Self {
         let milli_max = i64::try_from(saved_max.saturating_mul(THOUSAND)).unwrap_or(i64::MAX);
         Self { per_second, milli_max, milli: milli_max, at: now }
     }
@@ -37,14 +39,31 @@ impl Tokens {
         self.milli = self.milli.saturating_add(milli).min(self.milli_max);
     }
 
+    /// The same with other numbers; what is saved up stays, as far as it may.
+    pub fn set(&mut self, per_second: u64, saved_max: u64, now: Duration) {
+        self.come_in(now);
+        let milli_max = i64::try_from(saved_max.saturating_mul(THOUSAND)).unwrap_or(i64::MAX);
+        // Whoever has used nothing has all of the new one.
+        let full = self.milli == self.milli_max;
+        (self.per_second, self.milli_max) = (per_second, milli_max);
+        self.milli = if full { milli_max } else { self.milli.min(milli_max) };
+    }
+
+    /// How long until one token is there.
+    pub fn wait(&mut self, now: Duration) -> Duration {
+        self.come_in(now);
+        let missing = u64::try_from(1_000_i64.saturating_sub(self.milli)).unwrap_or(0);
+        Duration::from_millis(missing.div_ceil(self.per_second.max(1)))
+    }
+
     /// Whole tokens that are there.
-    pub(super) fn left(&mut self, now: Duration) -> usize {
+    pub fn left(&mut self, now: Duration) -> usize {
         self.come_in(now);
         usize::try_from(self.milli / 1_000).unwrap_or(0)
     }
 
     /// Takes tokens, there or not. How long until they will have come in.
-    pub(super) fn take(&mut self, tokens: u64, now: Duration) -> Duration {
+    pub fn take(&mut self, tokens: u64, now: Duration) -> Duration {
         self.come_in(now);
         let milli = i64::try_from(tokens.saturating_mul(THOUSAND)).unwrap_or(i64::MAX);
         self.milli = self.milli.saturating_sub(milli);
@@ -53,7 +72,7 @@ impl Tokens {
     }
 
     /// Adds hundredths of a token.
-    pub(super) fn earn(&mut self, hundredths: u64, now: Duration) {
+    pub(crate) fn earn(&mut self, hundredths: u64, now: Duration) {
         self.come_in(now);
         self.add(hundredths.saturating_mul(10));
     }
