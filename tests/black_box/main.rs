@@ -23,6 +23,7 @@ mod forgeries;
 mod fuzz;
 mod hooks;
 mod hostile;
+mod life;
 mod matrix;
 mod modules;
 mod notify;

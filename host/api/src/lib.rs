@@ -19,6 +19,7 @@ mod deliveries;
 mod desk;
 mod etag;
 mod events;
+mod files;
 mod health;
 mod hooks;
 mod idempotency;
@@ -30,14 +31,19 @@ mod openapi;
 mod page;
 mod params;
 mod problem;
+mod promotion;
 mod query;
 mod register;
+mod replays;
 mod runs;
 mod schema;
 pub mod server;
+mod sheet;
+mod signing;
 mod sources;
 mod tenants;
 mod vault;
+mod versions;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -146,6 +152,10 @@ fn routes() -> ApiRouter<Api> {
         .merge(register::routes())
         .merge(lookups::routes())
         .merge(mappings::routes())
+        .merge(versions::routes())
+        .merge(promotion::routes())
+        .merge(replays::routes())
+        .merge(files::routes())
         .merge(events::routes())
         .merge(runs::routes())
         .merge(deliveries::routes())
@@ -156,6 +166,8 @@ fn routes() -> ApiRouter<Api> {
         .merge(tenants::routes())
         .merge(keys::routes())
         .merge(modules::routes())
+        .merge(signing::routes())
+        .merge(sheet::routes())
         .merge(connections::routes_of_host())
         .merge(audit::routes())
         .merge(backups::routes())

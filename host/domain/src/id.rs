@@ -107,6 +107,8 @@ ids! {
     DeliveryId = "dlv_";
     /// Something that people should hear of.
     AlertId = "alr_";
+    /// A module executed again on stored events, delivering nothing.
+    ReplayId = "rep_";
 }
 
 fn random_bits() -> u128 {

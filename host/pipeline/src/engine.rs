@@ -87,6 +87,8 @@ pub struct Call<'c> {
     pub run: &'c RunId,
     /// Whether it must be executed alone: see [`crate::witness`].
     pub suspect: bool,
+    /// Whether nobody waits for it: then it is made when no live call waits.
+    pub behind: bool,
     /// What it is given.
     pub input: Input,
 }
@@ -113,6 +115,12 @@ impl Cost {
         self.input_bytes = self.input_bytes.saturating_add(report.input_bytes);
         self.output_bytes = self.output_bytes.saturating_add(report.output_bytes);
         self.log_dropped = self.log_dropped.saturating_add(u64::from(report.log_dropped));
+    }
+
+    /// Fuel over all rounds.
+    #[must_use]
+    pub const fn fuel(self) -> u64 {
+        self.fuel
     }
 
     /// As it is stored with the run.

@@ -11,6 +11,7 @@
 //! * [`gates`]: how many deliveries may be claimed for a connection now: breaker, rate, retry budget.
 //! * [`poller`]: asks sources that do not tell, or forget to, for what changed.
 //! * [`reconcile`]: after a restore, asks sources for what was forgotten.
+//! * [`replayer`]: executes modules again on stored events, and shadows on new ones, and delivers nothing.
 //! * [`storage`]: whether the disk has room for what is new.
 //! * [`Pipeline`]: what these share, and their start and end.
 //!
@@ -38,6 +39,7 @@ pub mod plans;
 pub mod poller;
 pub mod reconcile;
 pub mod refused;
+pub mod replayer;
 pub mod rooms;
 pub mod rotation;
 pub mod routes;
@@ -103,6 +105,8 @@ pub struct PipelineSettings {
     /// In which header the proxy before this host puts the SHA-256 fingerprint of a client certificate that it has checked.
     /// None: sources cannot ask for client certificates. Whoever can reach the host past the proxy can set it.
     pub client_certificate_header: Option<http::HeaderName>,
+    /// Replays and shadows under way at once, over all tenants.
+    pub replays_max: usize,
     /// Below how much room on the store's disk nothing new is taken in, in MiB; 0: nobody looks at it. See [`storage`].
     pub storage_free_mib_min: u64,
 }
@@ -129,6 +133,7 @@ impl Default for PipelineSettings {
             plan: PlanLimits::default(),
             signature_tolerance_s: 300,
             client_certificate_header: None,
+            replays_max: 4,
             storage_free_mib_min: 256,
         }
     }
@@ -159,6 +164,8 @@ pub struct Shared {
     pub runs_due: Arc<Nudge>,
     /// Rung when there may be deliveries to claim.
     pub deliveries_due: Arc<Nudge>,
+    /// Rung when there may be replays to go on with.
+    pub replays_due: Arc<Nudge>,
 }
 
 impl Shared {
@@ -185,6 +192,7 @@ impl Shared {
             owner: owner.into(),
             runs_due: Arc::default(),
             deliveries_due: Arc::default(),
+            replays_due: Arc::default(),
             store,
             clock,
         }
@@ -236,6 +244,9 @@ impl Pipeline {
         let guilty = shared.store.run_module_deaths().await?;
         let (stop, stopped) = watch::channel(false);
         let mut loops = JoinSet::new();
+        loops.spawn(
+            replayer::Replayer::new(shared.clone(), engine.clone(), stopped.clone()).work(stopped.clone()),
+        );
         loops.spawn(mapper::Mapper::new(shared.clone(), engine, guilty).work(stopped.clone()));
         loops.spawn(poller::Poller::new(shared.clone()).work(stopped.clone()));
         loops.spawn(reconcile::reconcile(shared.clone(), stopped.clone()));

@@ -24,6 +24,7 @@ pub mod claims;
 pub mod deliveries;
 pub mod desk;
 pub mod events;
+pub mod life;
 pub mod model;
 pub mod onces;
 pub mod polls;
@@ -121,6 +122,15 @@ macro_rules! store_conformance {
                 s16_four_eyes_take_two_keys_that_say_the_same,
                 an_alert_ends_when_what_it_told_of_is_over,
                 a_tenant_takes_no_more_than_its_room,
+            ];
+            life: [
+                s20_every_change_of_a_pin_is_kept_and_a_rollback_returns_to_the_one_before,
+                s21_a_run_keeps_all_that_it_was_told,
+                s21_a_canary_that_fails_too_often_returns,
+                s22_what_is_paused_is_not_claimed_and_waits,
+                s23_a_replay_goes_on_where_it_was_and_counts_nothing_twice,
+                a_shadow_sleeps_until_a_run_of_its_mapping_has_ended,
+                grants_and_signatures_read_back_as_they_were_stored,
             ];
             polls: [
                 a_source_is_asked_at_once_and_then_regularly,

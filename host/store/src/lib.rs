@@ -30,6 +30,10 @@
 //! | S17 | A plan that exceeds the guard of a connection (an amount, documents within an hour) is held, not carried out, whoever plans at the same time; what was let through is counted. |
 //! | S18 | Of requests with one idempotency key, one begins; what became of it is told to all others, and when its process died before that was stored, that nobody knows. |
 //! | S19 | Each change of a lookup table is a version; a table can be put back to any of them, whatever came between. |
+//! | S20 | Every change of what a mapping is pinned to is a pin with the next number, kept for ever, stored with the change; a rollback returns to the one before; a move that names the pin it replaces changes nothing when that is not the one in force. |
+//! | S21 | A run keeps all that it was told: module, settings, attempt and facts read back as they were, whatever changed since. A canary's runs are counted in the transactions that end them; the one that exceeds the budget sets its share to 0. |
+//! | S22 | Runs of a paused mapping, module or tenant are not claimed, from the moment that the pause was stored until it is lifted, nor are deliveries of a paused tenant; they are stored and wait, and others of the tenant are claimed at the same cost. |
+//! | S23 | A replay is leased as a run is; what it came to is stored with how far it has come, so that it goes on after a crash where it was, and counts nothing twice. |
 
 pub mod alert;
 pub mod audit;
@@ -44,9 +48,11 @@ pub mod key;
 pub mod lookup;
 pub mod mapping;
 pub mod module;
+pub mod pause;
 pub mod poll;
 pub mod reconciliation;
 pub mod reference;
+pub mod replay;
 pub mod run;
 pub mod sealed;
 pub mod source;
@@ -68,9 +74,11 @@ pub trait Store:
     + lookup::Lookups
     + mapping::Mappings
     + module::Modules
+    + pause::Pauses
     + poll::Polls
     + reconciliation::Reconciliations
     + reference::References
+    + replay::Replays
     + run::Runs
     + sealed::SealedRecords
     + source::Sources

@@ -46,10 +46,12 @@ mod lookup;
 mod mapping;
 mod migrate;
 mod module;
+mod pause;
 mod poll;
 mod reader;
 mod reconciliation;
 mod reference;
+mod replay;
 mod row;
 mod run;
 mod sealed;
@@ -70,7 +72,7 @@ use row::Columns;
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
 /// Every statement of this crate fits, so that none is compiled twice.
-const STATEMENTS_CACHED: usize = 220;
+const STATEMENTS_CACHED: usize = 280;
 
 /// Pages that the connection keeps in memory that copies from the log: it reads each once.
 const COPYING_CACHE_KIB: u32 = 64;
@@ -219,7 +221,7 @@ impl Upkeep for SqliteStore {
     ) -> Result<u64, StoreError> {
         let (owner, executing) = (owner.to_owned(), executing.to_vec());
         self.write(move |tx| {
-            let polls = poll::end_foreign(tx.conn, &owner, now)?;
+            let polls = poll::end_foreign(tx.conn, &owner, now)? + replay::end_foreign(tx.conn, &owner, now)?;
             Ok(polls + wake::end_foreign(tx.conn, &owner, &executing, now)?)
         })
         .await

@@ -7,7 +7,7 @@ use rusqlite::{Connection, StatementStatus};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{SqliteStore, connection, delivery, durable, migrate, run, wake};
+use super::{SqliteStore, connection, delivery, durable, mapping, migrate, pause, run, wake};
 use crate::{
     Page, StoreError, Upkeep,
     conformance::world::{START, World, delivered, plan, request},
@@ -130,6 +130,8 @@ fn claim_statements() -> Vec<&'static str> {
     all.extend(delivery::ONCE_STATEMENTS);
     all.extend(wake::CLAIM_STATEMENTS);
     all.extend(connection::CLAIM_STATEMENTS);
+    all.extend(mapping::CLAIM_STATEMENTS);
+    all.extend(pause::CLAIM_STATEMENTS);
     all
 }
 

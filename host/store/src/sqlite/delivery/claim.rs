@@ -16,7 +16,7 @@ use crate::{
     ClaimRequest, Lease, StoreError,
     delivery::DeliveryClaim,
     sqlite::{
-        connection,
+        connection, pause,
         row::{Columns, change, first, millis},
         turn::{TenantLanes, circle, connections, room},
         wake,
@@ -98,7 +98,7 @@ fn tenants(tx: &Tx<'_>, request: &ClaimRequest) -> Result<VecDeque<TenantLanes>,
     let mut found = VecDeque::new();
     let probe = |after: &str| first(tx.conn, NEXT_TENANT, [after], |c| c.get());
     circle(&tx.turns.deliveries, probe, |tenant| {
-        if request.tenant_room.get(&tenant) == Some(&0) {
+        if request.tenant_room.get(&tenant) == Some(&0) || pause::of(tx.conn, &tenant)?.whole {
             return Ok(true);
         }
         let probe = |after: &str| first(tx.conn, NEXT_CONNECTION, [tenant.as_str(), after], |c| c.get());
