@@ -24,6 +24,7 @@ mod fuzz;
 mod hooks;
 mod hostile;
 mod keeping;
+mod life;
 mod matrix;
 mod modules;
 mod notifications;

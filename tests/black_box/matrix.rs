@@ -54,6 +54,9 @@ fn rows() -> Value {
 fn mapping() -> Value {
     json!({ "module": "0".repeat(64) })
 }
+fn canary() -> Value {
+    json!({ "module": "0".repeat(64), "per_mille": 1 })
+}
 fn adoption() -> Value {
     json!({ "why": "the matrix", "response": {} })
 }
@@ -122,6 +125,13 @@ const ROUTES: &[Row] = &[
     ("GET", "/api/v1/modules", Viewer, "", none, 200, 0),
     ("POST", "/api/v1/modules", Developer, "", wrong, 422, 0),
     ("GET", "/api/v1/modules/{digest}", Viewer, "module", none, 200, 404),
+    ("GET", "/api/v1/modules/{digest}/sheet", Viewer, "module", none, 200, 404),
+    ("POST", "/api/v1/modules/{digest}/pause", Admin, "module", why, 204, 404),
+    ("POST", "/api/v1/modules/{digest}/resume", Admin, "module", why, 204, 404),
+    ("GET", "/api/v1/signing-policy", Viewer, "", none, 200, 0),
+    ("PUT", "/api/v1/signing-policy", Admin, "", wrong, 400, 0),
+    ("POST", "/api/v1/tenants/{tenant}/pause", Operator, "tenant", why, 204, 204),
+    ("POST", "/api/v1/tenants/{tenant}/resume", Operator, "tenant", why, 204, 204),
     ("GET", "E/connections", Viewer, "", none, 200, 0),
     ("POST", "E/connections", Admin, "", wrong, 400, 0),
     ("GET", "E/connections/{id}", Viewer, "connection", none, 200, 404),
@@ -152,6 +162,22 @@ const ROUTES: &[Row] = &[
     ("POST", "E/mappings", Developer, "", wrong, 400, 0),
     ("GET", "E/mappings/{id}", Viewer, "mapping", none, 200, 404),
     ("PATCH", "E/mappings/{id}", Developer, "mapping", mapping, 422, 404),
+    ("POST", "E/mappings/{id}/pin", Developer, "mapping", mapping, 422, 404),
+    ("GET", "E/mappings/{id}/pins", Viewer, "mapping", none, 200, 404),
+    ("POST", "E/mappings/{id}/rollback", Developer, "mapping", why, 409, 404),
+    ("PUT", "E/mappings/{id}/shadow", Developer, "mapping", mapping, 422, 404),
+    ("DELETE", "E/mappings/{id}/shadow", Developer, "mapping", none, 200, 404),
+    ("PUT", "E/mappings/{id}/canary", Developer, "mapping", canary, 422, 404),
+    ("DELETE", "E/mappings/{id}/canary", Developer, "mapping", none, 200, 404),
+    ("POST", "E/mappings/{id}/pause", Admin, "mapping", why, 204, 404),
+    ("POST", "E/mappings/{id}/resume", Admin, "mapping", why, 204, 404),
+    ("GET", "E/replays", Viewer, "", none, 200, 0),
+    ("POST", "E/replays", Developer, "", wrong, 400, 0),
+    ("GET", "E/replays/{id}", Viewer, "replay", none, 200, 404),
+    ("GET", "E/replays/{id}/items", Viewer, "replay", none, 200, 404),
+    ("POST", "E/replays/{id}/cancel", Developer, "replay", none, 409, 404),
+    ("GET", "E/files", Viewer, "", none, 200, 0),
+    ("POST", "E/files", Admin, "", wrong, 400, 0),
     ("GET", "E/events", Viewer, "", none, 200, 0),
     ("GET", "E/events/{id}", Viewer, "event", none, 200, 404),
     ("GET", "E/events/{id}/payload", Viewer, "event", none, 200, 404),
@@ -248,7 +274,15 @@ async fn ids_of(world: &World, tenant: &Tenant, label: &str) -> BTreeMap<&'stati
     new_rule["name"] = json!("matrix");
     let rule = tenant.post("/notification-rules", &new_rule).await.unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let replay = tenant.post("/replays", &json!({ "mapping": tenant.mapping, "events": 1 })).await.unwrap();
+    let replay = text(&replay["id"]);
+    portolan_tests::until("the replay", async || {
+        let told = tenant.get(&format!("/replays/{replay}")).await.unwrap();
+        (told["state"] == "done").then_some(())
+    })
+    .await;
     BTreeMap::from([
+        ("replay", replay),
         ("hook", tenant.hook.replace("/hooks/", "")),
         ("source", tenant.hook.replace("/hooks/", "")),
         ("tenant", tenant.id.clone()),

@@ -295,8 +295,13 @@ fn operation_answer(operation: &Operation) -> OperationAnswer {
     }
 }
 
+/// Its secrets, opened: for those who put them back as they are.
+pub(crate) fn secrets_of(api: &Api, row: &ConnectionRow) -> Result<BTreeMap<String, Secret>, Problem> {
+    api.vault.open(&sealed_for(row), &row.sealed_secrets).map_err(|error| Problem::unavailable(&error))
+}
+
 /// Seals the secrets, and makes the connection once to see that its settings are right.
-fn seal_and_check(
+pub(crate) fn seal_and_check(
     api: &Api,
     mut row: ConnectionRow,
     secrets: &BTreeMap<String, Secret>,

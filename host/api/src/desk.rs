@@ -2,6 +2,7 @@
 
 use aide::axum::{ApiRouter, routing::get_with};
 use axum::extract::State;
+use portolan_pipeline::replayer::EVENTS_MAX;
 use portolan_store::{
     desk::{EnvironmentSettings, Past, Proposal},
     run::Decision,
@@ -42,6 +43,10 @@ pub(crate) struct ChangedSettings {
     why: String,
     /// Whether decisions that may double or forge a document take two keys.
     four_eyes: bool,
+    /// A pin is moved only after a clean replay of at least so many events, or of all that there are; 0: without.
+    #[serde(default)]
+    #[schemars(range(max = 10000))]
+    replay_events_min: u64,
 }
 
 /// What an environment asks for.
@@ -50,13 +55,15 @@ pub(crate) struct ChangedSettings {
 pub(crate) struct SettingsAnswer {
     /// Whether decisions that may double or forge a document take two keys.
     four_eyes: bool,
+    /// A pin is moved only after a clean replay of at least so many events, or of all that there are; 0: without.
+    replay_events_min: u64,
 }
 
 impl Seen for SettingsAnswer {}
 
 impl From<EnvironmentSettings> for SettingsAnswer {
     fn from(settings: EnvironmentSettings) -> Self {
-        Self { four_eyes: settings.four_eyes }
+        Self { four_eyes: settings.four_eyes, replay_events_min: settings.replay_events_min }
     }
 }
 
@@ -72,12 +79,16 @@ pub(crate) async fn put_settings(
     State(api): State<Api>,
     caller: InScope<Admin>,
     seen: IfMatch,
-    Json(ChangedSettings { why, four_eyes }): Json<ChangedSettings>,
+    Json(ChangedSettings { why, four_eyes, replay_events_min }): Json<ChangedSettings>,
 ) -> Result<Settled, Problem> {
     let decision = Why::new(why).by(&caller, api.shared.clock.now())?;
     let _alone = etag::alone(&api).await;
     seen.check(&SettingsAnswer::from(api.shared.store.environment_settings(&caller.scope).await?))?;
-    let settings = EnvironmentSettings { four_eyes };
+    if replay_events_min > EVENTS_MAX {
+        let text = format!("replay_events_min: at most {EVENTS_MAX}");
+        return Err(Problem::unprocessable("invalid-settings", text));
+    }
+    let settings = EnvironmentSettings { four_eyes, replay_events_min };
     Ok(Settled(api.shared.store.environment_settings_put(&caller.scope, settings, decision).await?))
 }
 

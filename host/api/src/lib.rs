@@ -20,6 +20,7 @@ mod desk;
 mod etag;
 mod events;
 mod exports;
+mod files;
 mod health;
 mod hooks;
 mod idempotency;
@@ -32,18 +33,23 @@ mod openapi;
 mod page;
 mod params;
 mod problem;
+mod promotion;
 mod query;
 mod rates;
 mod register;
+mod replays;
 mod runs;
 mod schema;
 pub mod server;
+mod sheet;
+mod signing;
 mod sources;
-mod story;
 mod standings;
+mod story;
 mod tenants;
 mod usage;
 mod vault;
+mod versions;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -160,6 +166,10 @@ fn routes() -> ApiRouter<Api> {
         .merge(register::routes())
         .merge(lookups::routes())
         .merge(mappings::routes())
+        .merge(versions::routes())
+        .merge(promotion::routes())
+        .merge(replays::routes())
+        .merge(files::routes())
         .merge(events::routes())
         .merge(runs::routes())
         .merge(deliveries::routes())
@@ -175,6 +185,8 @@ fn routes() -> ApiRouter<Api> {
         .merge(usage::routes())
         .merge(keys::routes())
         .merge(modules::routes())
+        .merge(signing::routes())
+        .merge(sheet::routes())
         .merge(connections::routes_of_host())
         .merge(audit::routes())
         .merge(backups::routes())

@@ -197,7 +197,8 @@ pub(crate) async fn put_rows(
     Ok(NoContent)
 }
 
-fn check(table: &str, rows: &[LookupRow]) -> Result<(), Problem> {
+/// Whether a table may be called so and take these rows at once.
+pub(crate) fn check(table: &str, rows: &[LookupRow]) -> Result<(), Problem> {
     let fits = |text: &str| {
         !text.is_empty() && text.chars().count() <= TEXT_CHARS_MAX && !text.chars().any(char::is_control)
     };

@@ -6,10 +6,11 @@ use aide::axum::{ApiRouter, routing::get_with};
 use axum::extract::State;
 use portolan_connectors::Effect;
 use portolan_domain::{
-    ConnectionId, Environment, MappingId, ModuleDigest, SourceId,
+    ConnectionId, Environment, MappingId, ModuleDigest, Scope, SourceId,
     contract::{Description, kind_covers},
+    grant::Grants,
 };
-use portolan_store::mapping::{Mapping, MappingChange};
+use portolan_store::mapping::{Life, Mapping, MappingChange};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -19,12 +20,14 @@ use crate::{
     answer::{Created, List, Tagged, Time},
     auth::{Developer, InScope, Viewer},
     body::Json,
+    desk::DecisionAnswer,
     etag::{self, IfMatch, Seen},
     openapi::op,
     page::{self, Paged},
     params::Id,
     problem::Problem,
     tenants::check_name,
+    versions::{self, Wanted},
 };
 
 /// Event kinds of one mapping.
@@ -73,7 +76,25 @@ pub(crate) struct ChangedMapping {
     module: Option<ModuleDigest>,
     settings: Option<Map<String, Value>>,
     connections: Option<BTreeMap<String, ConnectionId>>,
+    /// What is granted to a version that asks for more, by the names that the refusal tells: `connections/erp/order.create`.
+    #[serde(default)]
+    grant: Vec<String>,
+    /// Instead: everything that its module may do. What is left out is refused at run time.
+    grants: Option<Grants>,
     enabled: Option<bool>,
+}
+
+impl NewMapping {
+    /// Of these parts.
+    pub(crate) fn of(
+        (name, source, kinds): (&str, SourceId, Vec<String>),
+        module: ModuleDigest,
+        settings: Value,
+        connections: BTreeMap<String, ConnectionId>,
+    ) -> Self {
+        let settings = settings.as_object().cloned().unwrap_or_default();
+        Self { name: name.to_owned(), source, kinds: Some(kinds), module, settings, connections }
+    }
 }
 
 pub(crate) async fn create_mapping(
@@ -81,16 +102,21 @@ pub(crate) async fn create_mapping(
     caller: InScope<Developer>,
     Json(new): Json<NewMapping>,
 ) -> Result<Created<Answer>, Problem> {
+    Ok(Created(answer(&made(&api, &caller.scope, new).await?)))
+}
+
+/// Checks a mapping as a whole and makes it.
+pub(crate) async fn made(api: &Api, scope: &Scope, new: NewMapping) -> Result<Mapping, Problem> {
     check_name(&new.name)?;
     let store = &api.shared.store;
-    let source = store.source_get(&caller.scope, &new.source).await.map_err(|_| foreign("source"))?;
-    let module = store.module_get(&caller.scope.tenant, &new.module).await.map_err(|_| foreign("module"))?;
+    let source = store.source_get(scope, &new.source).await.map_err(|_| foreign("source"))?;
+    let module = store.module_get(&scope.tenant, &new.module).await.map_err(|_| foreign("module"))?;
     let served = module.description.serves.iter().filter(|served| served.system == source.system);
     let served: Vec<String> = served.map(|served| served.kind.clone()).collect();
     let now = api.shared.clock.now();
     let mapping = Mapping {
         id: MappingId::generate(now),
-        scope: caller.scope,
+        scope: scope.clone(),
         name: new.name,
         source: source.id,
         kinds: new.kinds.unwrap_or_else(|| served.clone()),
@@ -98,14 +124,15 @@ pub(crate) async fn create_mapping(
         settings: Value::Object(new.settings),
         connections: new.connections,
         enabled: true,
+        life: Life { pin: 1, grants: Some(Grants::of(&module.description)), ..Life::default() },
         created_at: now,
     };
+    versions::check_signed(api, &module).await?;
     check_kinds(&mapping.kinds, &served)?;
-    check(&api, &mapping, &module.description).await?;
-    let answer = answer(&mapping);
-    store.mapping_create(mapping).await?;
+    check(api, &mapping, &module.description).await?;
+    store.mapping_create(mapping.clone()).await?;
     api.shared.routes.forget();
-    Ok(Created(answer))
+    Ok(mapping)
 }
 
 /// Moves the pin, changes settings or connections, switches on or off.
@@ -118,21 +145,21 @@ pub(crate) async fn update_mapping(
 ) -> Result<Tagged<Answer>, Problem> {
     let store = &api.shared.store;
     let _alone = etag::alone(&api).await;
-    let mut mapping = store.mapping_get(&caller.scope, &id).await?;
+    let mapping = store.mapping_get(&caller.scope, &id).await?;
     seen.check(&answer(&mapping))?;
-    mapping.module = changed.module.clone().unwrap_or(mapping.module);
-    let settings = changed.settings.map(Value::Object);
-    mapping.settings = settings.clone().unwrap_or(mapping.settings);
-    mapping.connections = changed.connections.clone().unwrap_or(mapping.connections);
-    let module = store.module_get(&caller.scope.tenant, &mapping.module).await;
-    check(&api, &mapping, &module.map_err(|_| foreign("module"))?.description).await?;
-    let change = MappingChange {
+    let wanted = Wanted {
         module: changed.module,
-        settings,
+        settings: changed.settings.map(Value::Object),
         connections: changed.connections,
-        enabled: changed.enabled,
+        grant: changed.grant,
+        grants: changed.grants,
     };
-    let mapping = store.mapping_update(&caller.scope, &id, change).await?;
+    let pin = wanted.checked(&api, &mapping).await?;
+    if pin.as_ref().is_some_and(|pin| pin.module.is_some() || pin.settings.is_some()) {
+        versions::demand_replay(&api, &caller.scope, 0).await?;
+    }
+    let change = MappingChange { pin, enabled: changed.enabled, ..MappingChange::default() };
+    let mapping = store.mapping_update(&caller.scope, &id, change, api.shared.clock.now()).await?;
     api.shared.routes.forget();
     Ok(Tagged(answer(&mapping)))
 }
@@ -154,15 +181,15 @@ pub(crate) async fn get_mapping(
     Ok(Tagged(answer(&api.shared.store.mapping_get(&caller.scope, &id).await?)))
 }
 
-fn foreign(what: &str) -> Problem {
+pub(crate) fn foreign(what: &str) -> Problem {
     Problem::unprocessable("unknown-part", format!("There is no such {what} in this environment."))
 }
 
-fn refuse(text: String) -> Problem {
+pub(crate) fn refuse(text: String) -> Problem {
     Problem::unprocessable("invalid-mapping", text)
 }
 
-fn check_kinds(kinds: &[String], served: &[String]) -> Result<(), Problem> {
+pub(crate) fn check_kinds(kinds: &[String], served: &[String]) -> Result<(), Problem> {
     if kinds.is_empty() || kinds.len() > KINDS_MAX {
         return Err(refuse("kinds: name 1 to 100 event kinds that the module serves".to_owned()));
     }
@@ -175,7 +202,7 @@ fn check_kinds(kinds: &[String], served: &[String]) -> Result<(), Problem> {
     }
 }
 
-async fn check(api: &Api, mapping: &Mapping, description: &Description) -> Result<(), Problem> {
+pub(crate) async fn check(api: &Api, mapping: &Mapping, description: &Description) -> Result<(), Problem> {
     check_settings(mapping, description)?;
     if let Some(name) = mapping
         .connections
@@ -219,7 +246,7 @@ async fn check(api: &Api, mapping: &Mapping, description: &Description) -> Resul
     Ok(())
 }
 
-fn check_settings(mapping: &Mapping, description: &Description) -> Result<(), Problem> {
+pub(crate) fn check_settings(mapping: &Mapping, description: &Description) -> Result<(), Problem> {
     let validator = crate::schema::validator(&description.settings_schema)
         .map_err(|error| refuse(format!("the module's settings schema is no JSON Schema: {error}")))?;
     let errors: Vec<Value> = validator
@@ -250,12 +277,32 @@ pub(crate) struct Answer {
     connections: BTreeMap<String, ConnectionId>,
     /// Whether events are routed to it.
     enabled: bool,
+    /// The number of the pin in force.
+    pin: u64,
+    /// What its module may do; null: everything that it declares.
+    grants: Option<Grants>,
+    /// A version that is executed on every new event and delivers nothing.
+    shadow: Option<versions::ShadowAnswer>,
+    /// A version that a share of the objects goes to.
+    canary: Option<versions::CanaryAnswer>,
+    /// Who paused it, and why; then its events wait.
+    paused: Option<DecisionAnswer>,
     created_at: Time,
 }
 
-impl Seen for Answer {}
+impl Seen for Answer {
+    /// Without what a canary's runs count.
+    fn tag(&self) -> String {
+        let mut told = json!(self);
+        if let Some(canary) = told.get_mut("canary").and_then(Value::as_object_mut) {
+            canary.remove("runs");
+            canary.remove("failures");
+        }
+        etag::of(&told)
+    }
+}
 
-fn answer(mapping: &Mapping) -> Answer {
+pub(crate) fn answer(mapping: &Mapping) -> Answer {
     Answer {
         id: mapping.id.clone(),
         name: mapping.name.clone(),
@@ -266,6 +313,11 @@ fn answer(mapping: &Mapping) -> Answer {
         settings: mapping.settings.clone(),
         connections: mapping.connections.clone(),
         enabled: mapping.enabled,
+        pin: mapping.life.pin,
+        grants: mapping.life.grants.clone(),
+        shadow: mapping.life.shadow.as_ref().map(versions::ShadowAnswer::from),
+        canary: mapping.life.canary.as_ref().map(versions::CanaryAnswer::from),
+        paused: mapping.life.paused.as_ref().map(DecisionAnswer::from),
         created_at: mapping.created_at.into(),
     }
 }

@@ -22,11 +22,14 @@ use crate::{
     Api, ApiSettings,
     answer::{List, Time, Uploaded},
     auth::{Developer, OfTenant, Viewer},
-    body, hooks,
+    body,
+    desk::DecisionAnswer,
+    hooks,
     openapi::op,
     page::{self, Paged},
     params::Digest,
     problem::Problem,
+    signing::{self, Signature},
 };
 
 pub(crate) fn routes() -> ApiRouter<Api> {
@@ -62,6 +65,10 @@ pub(crate) struct Answer {
     /// What it said of itself when it was uploaded.
     description: Description,
     component_bytes: u64,
+    /// The name of the tenant's key that has signed it; null: none.
+    signed_by: Option<String>,
+    /// Who paused it, and why; then the events of its mappings wait.
+    paused: Option<DecisionAnswer>,
     uploaded_at: Time,
 }
 
@@ -117,6 +124,7 @@ fn busy(text: &'static str) -> Problem {
 pub(crate) async fn upload_module(
     State(api): State<Api>,
     caller: OfTenant<Developer>,
+    signature: Signature,
     request: Request,
 ) -> Result<Uploaded<Answer>, Problem> {
     if api.shared.storage.shortage().is_some() {
@@ -128,7 +136,12 @@ pub(crate) async fn upload_module(
     let limits = body::Limits { bytes_max: api.settings.module_bytes_max, patience, room: &api.uploads.room };
     let bytes = body::read(request, limits).await?;
     let digest = ModuleDigest::of(&bytes);
-    if let Ok(known) = api.shared.store.module_get(&caller.tenant, &digest).await {
+    let signed = signing::of_upload(&api, &caller.tenant, &signature, &digest).await?;
+    if let Ok(mut known) = api.shared.store.module_get(&caller.tenant, &digest).await {
+        if let Some(signed) = signed.filter(|signed| known.signed.as_ref() != Some(signed)) {
+            api.shared.store.module_sign(&caller.tenant, &digest, signed.clone()).await?;
+            known.signed = Some(signed);
+        }
         return Ok(Uploaded { new: false, told: answer(&known) });
     }
     let room = api.shared.tenants.admit_module(&caller.tenant, bytes.len() as u64).await?;
@@ -144,6 +157,14 @@ pub(crate) async fn upload_module(
         tenant: caller.tenant,
         description: admitted.description,
         component_bytes: u64::try_from(admitted.component.len()).unwrap_or(u64::MAX),
+        sheet: json!({
+            "imports": admitted.imports,
+            "exports": admitted.exports,
+            "stats": admitted.stats,
+            "warnings": admitted.warnings,
+        }),
+        signed,
+        paused: None,
         uploaded_at: api.shared.clock.now(),
     };
     let told = answer(&module);
@@ -185,6 +206,8 @@ fn answer(module: &Module) -> Answer {
         version: module.description.version.clone(),
         description: module.description.clone(),
         component_bytes: module.component_bytes,
+        signed_by: module.signed.as_ref().map(|signed| signed.by.clone()),
+        paused: module.paused.as_ref().map(DecisionAnswer::from),
         uploaded_at: module.uploaded_at.into(),
     }
 }

@@ -29,6 +29,10 @@ const TAGS: &[(&str, &str)] = &[
     ("lookup-tables", "What mappings look up."),
     ("modules", "Uploaded components."),
     ("mappings", "Source and event kinds → module version and settings → connections."),
+    (
+        "replays",
+        "Versions executed again on stored events, and what would differ; shadows do so on new ones.",
+    ),
     ("events", "Received, stored, unchanging requests, each with its whole story."),
     ("runs", "Executions of a module on an event; those that are held wait for a person's approval."),
     ("deliveries", "Duties to make one outbound call; the dead letters are those in state `dead`."),

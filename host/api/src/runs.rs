@@ -90,11 +90,16 @@ impl Why {
 
     /// A decision by the caller's key, now.
     pub(crate) fn by<R: AtLeast>(self, caller: &InScope<R>, at: Timestamp) -> Result<Decision, Problem> {
+        self.by_key(caller.key.to_string(), at)
+    }
+
+    /// The same, by the key of this id.
+    pub(crate) fn by_key(self, by: String, at: Timestamp) -> Result<Decision, Problem> {
         let fits = !self.why.trim().is_empty() && self.why.chars().count() <= 1_000;
         if !fits {
             return Err(Problem::unprocessable("invalid-decision", "Say why, in 1 to 1,000 characters."));
         }
-        Ok(Decision { by: caller.key.to_string(), why: self.why, at })
+        Ok(Decision { by, why: self.why, at })
     }
 }
 

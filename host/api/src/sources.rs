@@ -206,6 +206,33 @@ pub(crate) async fn get_source(
     Ok(Tagged(Answer { poll: poll.map(Poll::from), ..source }))
 }
 
+/// Its secrets that are good now, opened: for those who put them back as they are.
+pub(crate) fn secrets_of(api: &Api, source: &Source) -> Result<Vec<Secret>, Problem> {
+    let opened = api.vault.open(&sealed_for(source), &source.sealed_secrets);
+    let now_s = api.shared.clock.now().as_seconds();
+    let active = from_sealed(opened.map_err(|error| Problem::unavailable(&error))?);
+    Ok(active.into_iter().filter(|one| one.is_active(now_s)).map(|one| one.secret).collect())
+}
+
+/// Makes a source, or changes the one that is there.
+pub(crate) async fn put(
+    api: &Api,
+    (source, is_new): (Source, bool),
+    secrets: Vec<Secret>,
+) -> Result<(), Problem> {
+    let (source, poll) = seal_and_check(api, source, secrets).await?;
+    let (store, now) = (&api.shared.store, api.shared.clock.now());
+    if is_new {
+        store.source_create(source.clone()).await?;
+    } else {
+        let (settings, sealed) = (source.settings.clone(), source.sealed_secrets.clone());
+        store.source_update(&source.scope, &source.id, settings, sealed).await?;
+    }
+    store.poll_schedule(&source.scope, &source.id, poll, now).await?;
+    api.shared.routes.forget();
+    Ok(())
+}
+
 /// The source with its secrets sealed, and how often it is polled.
 async fn seal_and_check(
     api: &Api,

@@ -111,6 +111,8 @@ ids! {
     NotificationRuleId = "ntf_";
     /// One thing that a notification rule tells. Its receiver sees it as `webhook-id`.
     NoticeId = "ntc_";
+    /// A module executed again on stored events, delivering nothing.
+    ReplayId = "rep_";
 }
 
 fn random_bits() -> u128 {

@@ -11,6 +11,9 @@
 //! | [`tenant`] | [`Scope`]: which tenant, in which environment |
 //! | [`card`] | card numbers: found and masked before anything is stored |
 //! | [`contract`] | the contract with modules (`wit/mapping.wit`) as plain Rust types |
+//! | [`diff`] | what differs between two JSON documents, place by place |
+//! | [`replay`] | what a run came to before and after: fields, money, cost |
+//! | [`grant`] | what a mapping allows its module |
 //! | [`guard`] | what no plan may send without approval |
 //! | [`plan`] | what must hold before a plan is stored |
 //! | [`mod@pointer`] | JSON Pointers: reading, and copying values from responses into bodies |
@@ -28,6 +31,8 @@
 pub mod card;
 pub mod class;
 pub mod contract;
+pub mod diff;
+pub mod grant;
 pub mod guard;
 pub mod id;
 pub mod money;
@@ -35,6 +40,7 @@ pub mod notification;
 pub mod plan;
 pub mod pointer;
 pub mod quota;
+pub mod replay;
 pub mod retention;
 pub mod retry;
 pub mod secret;
@@ -46,7 +52,7 @@ pub mod verdict;
 
 pub use id::{
     AlertId, ConnectionId, DeliveryId, EventId, KeyId, MappingId, ModuleDigest, NoticeId, NotificationRuleId,
-    RunId, SourceId, TenantId,
+    ReplayId, RunId, SourceId, TenantId,
 };
 pub use secret::Secret;
 pub use tenant::{Environment, Scope};

@@ -63,6 +63,12 @@ macro_rules! states {
 #[error("unknown state {0:?}")]
 pub struct UnknownState(String);
 
+impl UnknownState {
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.chars().take(32).collect())
+    }
+}
+
 states! {
     /// Whether a tenant is served.
     TenantState {

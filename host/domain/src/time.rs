@@ -64,6 +64,21 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A text that is no point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write a time as RFC 3339 says: 2026-11-21T12:00:00Z")]
+pub struct InvalidTime;
+
+impl std::str::FromStr for Timestamp {
+    type Err = InvalidTime;
+
+    /// RFC 3339, not before 1970.
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        let time: jiff::Timestamp = text.parse().map_err(|_| InvalidTime)?;
+        u64::try_from(time.as_millisecond()).map(Self).map_err(|_| InvalidTime)
+    }
+}
+
 /// Where the present comes from.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The time of day. May jump when the machine's clock is set.
@@ -167,6 +182,16 @@ mod tests {
     #[test]
     fn a_timestamp_prints_as_rfc_3339() {
         assert_eq!(Timestamp::from_millis(1_700_000_000_123).to_string(), "2023-11-14T22:13:20.123Z");
+    }
+
+    #[test]
+    fn a_timestamp_reads_as_it_is_printed() {
+        let time = Timestamp::from_millis(1_700_000_000_123);
+        assert_eq!(time.to_string().parse(), Ok(time));
+        assert_eq!("2023-11-14T23:13:20.123+01:00".parse(), Ok(time));
+        for bad in ["", "yesterday", "2023-11-14", "1969-12-31T23:59:59Z"] {
+            assert_eq!(bad.parse::<Timestamp>(), Err(InvalidTime), "{bad:?}");
+        }
     }
 
     #[test]

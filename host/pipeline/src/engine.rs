@@ -87,6 +87,8 @@ pub struct Call<'c> {
     pub run: &'c RunId,
     /// Whether it must be executed alone: see [`crate::witness`].
     pub suspect: bool,
+    /// Whether nobody waits for it: then it is made when no live call waits.
+    pub behind: bool,
     /// What it is given.
     pub input: Input,
 }

@@ -1,11 +1,12 @@
 //! Fetches what a run asks for: all needs of one round at once.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use futures::future::join_all;
 use portolan_connectors::{CallContext, Effect, Found};
 use portolan_domain::{
-    ConnectionId, Scope,
+    ConnectionId, RunId, Scope,
+    card::{mask_json, mask_json_text},
     contract::{Answer, Description, Fact, Need, Problem, Query},
     plan::check_need,
     pointer::is_deeper,
@@ -22,6 +23,8 @@ const FACT_DEPTH_MAX: usize = 100;
 /// Why a round's facts could not be had.
 #[derive(Debug)]
 pub enum NoFacts {
+    /// The mapping does not grant it, by name: the run fails.
+    NotGranted(String),
     /// The module asks for what it may not, or for what it was told already: it failed.
     Nonsense(String),
     /// A system or the store did not answer now: the run is executed again later.
@@ -47,11 +50,64 @@ pub async fn fetch(
     needs: Vec<Need>,
 ) -> Result<Vec<Fact>, NoFacts> {
     check(shared, description, known, &needs)?;
-    let answers = join_all(needs.iter().map(|need| answer(shared, claim, mapping, need))).await;
-    needs.into_iter().zip(answers).map(|(need, answer)| Ok(Fact { need, answer: answer? })).collect()
+    if let Some(name) = mapping
+        .life
+        .grants
+        .as_ref()
+        .and_then(|grants| needs.iter().find_map(|need| grants.refused_of_need(need)))
+    {
+        return Err(NoFacts::NotGranted(name));
+    }
+    let asker = Asker {
+        scope: &claim.event.scope,
+        run: &claim.id,
+        attempt: claim.attempt,
+        traceparent: claim.event.traceparent.as_deref(),
+        pauses: true,
+    };
+    let answers = join_all(needs.iter().map(|need| answer(shared, asker, mapping, need))).await;
+    let facts = needs.into_iter().zip(answers);
+    facts.map(|(need, answer)| Ok(Fact { need, answer: without_cards(answer?) })).collect()
 }
 
-fn check(shared: &Shared, description: &Description, known: &[Fact], needs: &[Need]) -> Result<(), NoFacts> {
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    pub(crate) scope: &'a Scope,
+    pub(crate) run: &'a RunId,
+    pub(crate) attempt: u32,
+    /// Of the event's trace; a replay has none.
+    pub(crate) traceparent: Option<&'a str>,
+    /// Whether a connection that refuses our credentials is paused.
+    pub(crate) pauses: bool,
+}
+
+/// A module is told what is kept with its run, so that it can be told the same again.
+pub(crate) fn without_cards(mut answer: Answer) -> Answer {
+    match &mut answer {
+        Answer::Found(value) => {
+            mask_json(value);
+        }
+        Answer::Failed(problem) => {
+            if let Cow::Owned(masked) = mask_json_text(&problem.message) {
+                problem.message = masked;
+            }
+        }
+        Answer::Absent => {}
+    }
+    answer
+}
+
+/// Checks that a round asks for what it may.
+///
+/// # Errors
+/// [`NoFacts::Nonsense`].
+pub(crate) fn check(
+    shared: &Shared,
+    description: &Description,
+    known: &[Fact],
+    needs: &[Need],
+) -> Result<(), NoFacts> {
     if needs.is_empty() {
         return Err(NoFacts::Nonsense("the module needs facts but names none".to_owned()));
     }
@@ -80,13 +136,17 @@ fn check(shared: &Shared, description: &Description, known: &[Fact], needs: &[Ne
     Ok(())
 }
 
-async fn answer(
+/// Answers one need as things are now.
+///
+/// # Errors
+/// See [`NoFacts`].
+pub(crate) async fn answer(
     shared: &Shared,
-    claim: &RunClaim,
+    asker: Asker<'_>,
     mapping: &Mapping,
     need: &Need,
 ) -> Result<Answer, NoFacts> {
-    let scope = &claim.event.scope;
+    let scope = asker.scope;
     match need {
         Need::Lookup(lookup) => {
             let value = shared
@@ -101,17 +161,12 @@ async fn answer(
                 shared.store.reference_find(scope, key).await.map_err(|error| unavailable(&error))?;
             Ok(if counterparts.is_empty() { Answer::Absent } else { Answer::Found(json!(counterparts)) })
         }
-        Need::Query(query) => ask(shared, scope, claim, mapping, query).await,
+        Need::Query(query) => ask(shared, asker, mapping, query).await,
     }
 }
 
-async fn ask(
-    shared: &Shared,
-    scope: &Scope,
-    claim: &RunClaim,
-    mapping: &Mapping,
-    query: &Query,
-) -> Result<Answer, NoFacts> {
+async fn ask(shared: &Shared, asker: Asker<'_>, mapping: &Mapping, query: &Query) -> Result<Answer, NoFacts> {
+    let scope = asker.scope;
     let failed = |code: &str, message: String| Ok(Answer::Failed(Problem { code: code.to_owned(), message }));
     let Some(id) = mapping.connections.get(&query.connection) else {
         return failed(
@@ -136,11 +191,11 @@ async fn ask(
         );
     }
     let context = CallContext {
-        call_id: claim.id.as_str().to_owned(),
-        attempt: claim.attempt,
+        call_id: asker.run.as_str().to_owned(),
+        attempt: asker.attempt,
         timeout: opened.connection.timeout(),
         now_seconds: shared.clock.now().as_seconds(),
-        traceparent: claim.event.traceparent.clone(),
+        traceparent: asker.traceparent.map(str::to_owned),
     };
     match opened.connection.read(&query.operation, &query.parameters, &context).await {
         // Facts are stored inside other JSON, and what is too deep cannot be read back.
@@ -153,9 +208,11 @@ async fn ask(
             Ok(Answer::Failed(Problem { code: problem.code, message: problem.message }))
         }
         Err(CallFailure::Unauthorized { problem }) => {
-            refused::pause(shared, (scope, id), &opened, &problem)
-                .await
-                .map_err(|error| unavailable(&error))?;
+            if asker.pauses {
+                refused::pause(shared, (scope, id), &opened, &problem)
+                    .await
+                    .map_err(|error| unavailable(&error))?;
+            }
             Err(NoFacts::Refused(id.clone()))
         }
         Err(failure @ (CallFailure::Retryable { .. } | CallFailure::Ambiguous { .. })) => {

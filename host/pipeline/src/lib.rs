@@ -13,6 +13,7 @@
 //! * [`retention`]: removes what was kept long enough, and tenants that are to be removed.
 //! * [`poller`]: asks sources that do not tell, or forget to, for what changed.
 //! * [`reconcile`]: after a restore, asks sources for what was forgotten.
+//! * [`replayer`]: executes modules again on stored events, and shadows on new ones, and delivers nothing.
 //! * [`storage`]: whether the disk has room for what is new.
 //! * [`backlog`]: whether anything waits too long.
 //! * [`notifier`]: tells people what they asked to be told.
@@ -46,14 +47,15 @@ pub mod poller;
 pub mod quotas;
 pub mod reconcile;
 pub mod refused;
+pub mod replayer;
 pub mod retention;
 pub mod rooms;
 pub mod rotation;
 pub mod routes;
 pub mod senders;
 pub mod storage;
-pub mod traces;
 pub mod tokens;
+pub mod traces;
 mod turns;
 pub mod vault;
 pub mod witness;
@@ -128,6 +130,8 @@ pub struct PipelineSettings {
     pub retention: Retention,
     /// The pause between two sweeps of retention, in seconds.
     pub sweep_every_s: u64,
+    /// Replays and shadows under way at once, over all tenants.
+    pub replays_max: usize,
     /// Below how much room on the store's disk nothing new is taken in, in MiB; 0: nobody looks at it. See [`storage`].
     pub storage_free_mib_min: u64,
 }
@@ -160,6 +164,7 @@ impl Default for PipelineSettings {
             quotas: Quotas::default(),
             retention: Retention::default(),
             sweep_every_s: 3_600,
+            replays_max: 4,
             storage_free_mib_min: 256,
         }
     }
@@ -196,6 +201,8 @@ pub struct Shared {
     pub runs_due: Arc<Nudge>,
     /// Rung when there may be deliveries to claim.
     pub deliveries_due: Arc<Nudge>,
+    /// Rung when there may be replays to go on with.
+    pub replays_due: Arc<Nudge>,
 }
 
 impl Shared {
@@ -226,6 +233,7 @@ impl Shared {
             owner: owner.into(),
             runs_due: Arc::default(),
             deliveries_due: Arc::default(),
+            replays_due: Arc::default(),
             store,
             clock,
         }
@@ -286,6 +294,9 @@ impl Pipeline {
         let guilty = shared.store.run_module_deaths().await?;
         let (stop, stopped) = watch::channel(false);
         let mut loops = JoinSet::new();
+        loops.spawn(
+            replayer::Replayer::new(shared.clone(), engine.clone(), stopped.clone()).work(stopped.clone()),
+        );
         loops.spawn(mapper::Mapper::new(shared.clone(), engine, guilty).work(stopped.clone()));
         loops.spawn(poller::Poller::new(shared.clone()).work(stopped.clone()));
         loops.spawn(reconcile::reconcile(shared.clone(), stopped.clone()));

@@ -13,7 +13,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures::FutureExt;
 use opentelemetry::trace::SpanKind;
 use portolan_domain::{
-    AlertId, ModuleDigest, TenantId, Timestamp,
+    AlertId, ModuleDigest, ReplayId, TenantId, Timestamp,
     card::mask_json,
     contract::{Deferral, EventFacts, Fact, Input, LogLine, Outcome, Severity},
     verdict::CallFailure,
@@ -22,11 +22,13 @@ use portolan_proof::{Point, pass};
 use portolan_store::{
     ClaimRequest, Finish, StoreError,
     alert::NewAlert,
+    event::Event,
     mapping::Mapping,
     run::{ModuleDeaths, RunClaim, RunEnd, RunRecord},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::{
@@ -46,6 +48,8 @@ const LOG_LINES_MAX: usize = 500;
 const QUARANTINED: &str = "quarantined";
 /// Why the runs of a module that kills the host are dead.
 const MODULE_QUARANTINED: &str = "module-quarantined";
+/// Why a run is dead whose module used what its mapping does not grant.
+const NOT_GRANTED: &str = "not-granted";
 /// Why a run in which the host panicked is dead.
 const HOST_PANIC: &str = "host-panic";
 
@@ -62,6 +66,9 @@ pub struct Mapper {
 /// What one execution came to: what is kept of it, and how it ended.
 struct Execution {
     module: Option<ModuleDigest>,
+    settings: Value,
+    is_canary: bool,
+    shadow: Option<ReplayId>,
     outcome: Value,
     facts: Vec<Fact>,
     log: Vec<LogLine>,
@@ -90,7 +97,7 @@ impl Mapper {
             return self.dead(claim, QUARANTINED, text);
         }
         let mapping = match self.mapping(claim).await {
-            Ok(mapping) => mapping,
+            Ok(mapping) => version_for(mapping, claim, execution),
             Err(StoreError::NotFound) => {
                 return self.dead(claim, "mapping-gone", "the mapping no longer exists".to_owned());
             }
@@ -157,8 +164,8 @@ impl Mapper {
         let description = self.engine.description(tenant, &mapping.module).await?;
         for _ in 0..self.shared.settings.rounds_max {
             let input = input(claim, mapping, payload, &execution.facts);
-            let call =
-                Call { tenant, module: &mapping.module, run: &claim.id, suspect: claim.suspect, input };
+            let (module, run, suspect) = (&mapping.module, &claim.id, claim.suspect);
+            let call = Call { tenant, module, run, suspect, behind: false, input };
             pass(Point::Instantiated);
             let report = self.engine.transform(call).await?;
             pass(Point::Transformed);
@@ -183,6 +190,9 @@ impl Mapper {
             let known = &execution.facts;
             match facts::fetch(&self.shared, claim, mapping, &description, known, needs).await {
                 Ok(facts) => execution.facts.extend(facts),
+                Err(NoFacts::NotGranted(name)) => {
+                    return Ok(self.dead(claim, NOT_GRANTED, not_granted(&name)));
+                }
                 Err(NoFacts::Nonsense(text)) => return Ok(self.dead(claim, "guest-nonsense", text)),
                 Err(NoFacts::Later(failure)) => return Ok(self.later(claim, &failure)),
                 Err(NoFacts::Refused(connection)) => {
@@ -220,10 +230,13 @@ impl Mapper {
             // The caller answers needs and asks again.
             Outcome::Need(_) => return self.dead(claim, "guest-nonsense", "unanswered needs".to_owned()),
         };
+        if let Some(name) = mapping.life.grants.as_ref().and_then(|grants| grants.refused_of_plan(&plan)) {
+            return self.dead(claim, NOT_GRANTED, not_granted(&name));
+        }
         let rules = (description, &self.shared.settings.plan);
         let end = plans::to_run_end(plan, held, &claim.event, mapping, rules, self.shared.clock.now());
         pass(Point::PlanChecked);
-        end.unwrap_or_else(|problem| self.dead(claim, "plan-refused", problem.to_string()))
+        end.unwrap_or_else(|problem| self.dead(claim, problem.code(), problem.to_string()))
     }
 
     /// Until a run is executed again that did not fail.
@@ -387,6 +400,9 @@ impl Work for Mapper {
         let started = self.shared.clock.monotonic();
         let mut execution = Execution {
             module: None,
+            settings: Value::Null,
+            is_canary: false,
+            shadow: None,
             outcome: Value::Null,
             facts: Vec::new(),
             log: Vec::new(),
@@ -399,8 +415,13 @@ impl Work for Mapper {
         let took = self.shared.clock.monotonic().saturating_sub(started);
         self.log(&claim, &end, took, (&execution, span));
         let planned = matches!(end, RunEnd::Planned { held: None, .. });
+        let (is_canary, followed) = (execution.is_canary, execution.shadow.is_some());
         let record = RunRecord {
             module: execution.module,
+            settings: execution.settings,
+            attempt: claim.attempt,
+            is_canary,
+            shadow: execution.shadow,
             outcome: execution.outcome,
             facts: json!(execution.facts),
             log: json!(execution.log),
@@ -410,7 +431,15 @@ impl Work for Mapper {
         let now = self.shared.steady();
         let finish =
             || self.shared.store.run_finish(&claim.id, &claim.lease, record.clone(), end.clone(), now);
-        match work::store_end(finish).await {
+        let stored = work::store_end(finish).await;
+        if is_canary && matches!(end, RunEnd::Dead { .. }) {
+            // It may have been one too many: its share is read again.
+            self.shared.routes.forget();
+        }
+        if followed {
+            self.shared.replays_due.ring();
+        }
+        match stored {
             Ok(Finish::Done) if planned => {
                 pass(Point::PlanCommitted);
                 self.shared.deliveries_due.ring();
@@ -426,8 +455,45 @@ impl Work for Mapper {
     }
 }
 
-fn input(claim: &RunClaim, mapping: &Mapping, payload: &str, facts: &[Fact]) -> Input {
+fn not_granted(name: &str) -> String {
+    format!("the mapping does not grant its module {name}")
+}
+
+/// The version that the event goes to: the pinned one, or the canary. What it is told is recorded with the run.
+fn version_for(mut mapping: Mapping, claim: &RunClaim, execution: &mut Execution) -> Mapping {
     let event = &claim.event;
+    let object = event.object_id.as_deref().unwrap_or(event.id.as_str());
+    if let Some(canary) = mapping.life.canary.take()
+        && canary.per_mille > share_of(mapping.id.as_str(), object)
+    {
+        execution.is_canary = true;
+        mapping.module = canary.module;
+        mapping.settings = canary.settings.unwrap_or(mapping.settings);
+    }
+    execution.settings = mapping.settings.clone();
+    execution.shadow = mapping.life.shadow.as_ref().map(|shadow| shadow.replay.clone());
+    mapping
+}
+
+/// Where an object stands among a mapping's objects, in thousandths: always the same, so that a larger share keeps those
+/// of a smaller one.
+fn share_of(mapping: &str, object: &str) -> u16 {
+    let digest = Sha256::new().chain_update(mapping).chain_update([0]).chain_update(object).finalize();
+    let [first, second, third, fourth, ..]: [u8; 32] = digest.into();
+    u16::try_from(u32::from_be_bytes([first, second, third, fourth]) % 1_000).unwrap_or_default()
+}
+
+fn input(claim: &RunClaim, mapping: &Mapping, payload: &str, facts: &[Fact]) -> Input {
+    told(&claim.event, claim.attempt, &mapping.settings, (payload, facts))
+}
+
+/// All that a call of a module is told.
+pub(crate) fn told(
+    event: &Event,
+    attempt: u32,
+    settings: &Value,
+    (payload, facts): (&str, &[Fact]),
+) -> Input {
     Input {
         event: EventFacts {
             id: event.id.as_str().to_owned(),
@@ -441,14 +507,14 @@ fn input(claim: &RunClaim, mapping: &Mapping, payload: &str, facts: &[Fact]) -> 
             payload: payload.to_owned(),
         },
         environment: event.scope.environment,
-        attempt: claim.attempt,
-        settings: mapping.settings.clone(),
+        attempt,
+        settings: settings.clone(),
         facts: facts.to_vec(),
     }
 }
 
 /// What a module decided, and the same as JSON, with card numbers masked: a reference, a key or an alert holds none.
-fn without_cards(outcome: Outcome) -> Result<(Outcome, Value), String> {
+pub(crate) fn without_cards(outcome: Outcome) -> Result<(Outcome, Value), String> {
     let mut as_json = json!(outcome);
     if !mask_json(&mut as_json) {
         return Ok((outcome, as_json));
@@ -465,7 +531,7 @@ fn reason(code: &str, text: &str) -> Value {
 }
 
 /// An error with everything that caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -474,4 +540,20 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share_of;
+
+    #[test]
+    fn objects_are_spread_over_the_share_and_keep_their_place() {
+        let objects: Vec<String> = (0..4_000).map(|number| format!("ch_{number}")).collect();
+        let within = |share| objects.iter().filter(|object| share_of("map_1", object) < share).count();
+        assert!((300..500).contains(&within(100)), "{} of 4,000 are a tenth", within(100));
+        assert_eq!((within(0), within(1_000)), (0, 4_000));
+        assert_eq!(share_of("map_1", "ch_1"), share_of("map_1", "ch_1"));
+        let same = objects.iter().filter(|object| share_of("map_1", object) == share_of("map_2", object));
+        assert!(same.count() < 40, "another mapping chooses others");
+    }
 }

@@ -15,8 +15,25 @@ use sha2::{Digest, Sha256};
 
 /// Why a plan is not stored: a rule it breaks, or a connection that its mapping does not bind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadPlan(String);
+pub enum BadPlan {
+    /// The module's doing: it breaks a rule.
+    #[error("{0}")]
+    Rule(String),
+    /// The mapping's: it binds no connection of this name.
+    #[error("the mapping binds no connection {0:?}")]
+    Unbound(String),
+}
+
+impl BadPlan {
+    /// Stable and machine-readable.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Rule(_) => "plan-refused",
+            Self::Unbound(_) => "connection-unbound",
+        }
+    }
+}
 
 /// Checks a plan and turns it into what is stored.
 ///
@@ -34,14 +51,14 @@ pub fn to_run_end(
     rules: (&Description, &PlanLimits),
     now: Timestamp,
 ) -> Result<RunEnd, BadPlan> {
-    plan::check(&plan, rules.0, rules.1).map_err(|problem| BadPlan(problem.to_string()))?;
+    plan::check(&plan, rules.0, rules.1).map_err(|problem| BadPlan::Rule(problem.to_string()))?;
     let ordering_key = plan.ordering_key.or_else(|| event.object_id.clone());
     let mut deliveries = Vec::with_capacity(plan.deliveries.len());
     for planned in plan.deliveries {
         let connection = mapping
             .connections
             .get(&planned.connection)
-            .ok_or_else(|| BadPlan(format!("the mapping binds no connection {:?}", planned.connection)))?;
+            .ok_or_else(|| BadPlan::Unbound(planned.connection.clone()))?;
         deliveries.push(NewDelivery {
             id: DeliveryId::generate(now),
             call_id: match &planned.once {

@@ -243,6 +243,14 @@ impl Routes {
         let sender = Sender::of(&source.system).ok_or_else(|| RouteError::System(source.system.clone()))?;
         let mut mappings = self.store.mapping_of_source(&source.scope, id).await?;
         mappings.retain(|mapping| mapping.enabled);
+        for mapping in &mut mappings {
+            // A canary that is paused gets no objects.
+            if let Some(canary) = &mapping.life.canary
+                && self.store.module_get(&source.scope.tenant, &canary.module).await?.paused.is_some()
+            {
+                mapping.life.canary = None;
+            }
+        }
         Ok(Route { source, sender, settings, secrets, mappings, read_at })
     }
 }

@@ -32,6 +32,7 @@ const NOUNS: &[(&str, &str)] = &[
     ("mapping", "Source and event kinds → module version and settings → connections."),
     ("module", "Mapping modules."),
     ("notification", "Rules that tell alerts and successes, and what they told."),
+    ("replay", "Versions executed again on stored events, and what would differ."),
     ("run", "Executions of a module on an event."),
     ("tenant", "The operator's customers."),
     ("usage", "What tenants used."),
@@ -104,7 +105,7 @@ fn command(operation: &Operation) -> Command {
         Body::Bytes => command.arg(Arg::new(FILE).value_name("FILE").help("The file to send").required(true)),
         Body::Json(fields) => {
             let whole = Arg::new(BODY)
-                .long("body")
+                .long("json")
                 .value_name("JSON|@FILE|-")
                 .help("The whole body; single flags go over it");
             command

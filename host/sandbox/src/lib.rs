@@ -75,3 +75,4 @@ pub use sandbox::{Admitted, ModuleStats, Sandbox};
 pub use settings::{
     CompileLimits, CompilerCommand, LoadedLimits, Metering, PoolLimits, QueueLimits, SandboxSettings,
 };
+pub use threads::Turn;

@@ -30,7 +30,7 @@ use crate::{
     run::Runner,
     settings::SandboxSettings,
     structure::{self, Depth, Form, Structure},
-    threads::GuestThreads,
+    threads::{GuestThreads, Turn},
     ticker::Ticker,
     uploads::Uploads,
 };
@@ -69,6 +69,8 @@ pub struct Admitted {
     pub description: Description,
     /// What it imports, by name.
     pub imports: Vec<String>,
+    /// What it exports, by name.
+    pub exports: Vec<String>,
     /// What it consists of and what it cost to check.
     pub stats: ModuleStats,
     /// What its author should know, though it is no reason to refuse.
@@ -187,7 +189,8 @@ impl Sandbox {
             describe_memory_bytes: cost.memory_bytes_max,
         };
         let warnings = warnings(&structure);
-        Ok(Admitted { digest, component, description, imports: structure.imports, stats, warnings, log })
+        let Structure { imports, exports, .. } = structure;
+        Ok(Admitted { digest, component, description, imports, exports, stats, warnings, log })
     }
 
     /// Stores an artifact and loads it from there, so that what is tried now is what will run later.
@@ -211,7 +214,7 @@ impl Sandbox {
         let (send, receive) = oneshot::channel();
         let (runner, module) = (self.inner.runner.clone(), module.clone());
         let call = move || drop(send.send(runner.describe(&module, &RunLimits::default())));
-        self.inner.threads.run(tenant, Box::new(call)).map_err(|_| AdmitError::Busy)?;
+        self.inner.threads.run((tenant, Turn::Live), Box::new(call)).map_err(|_| AdmitError::Busy)?;
         let stopped =
             |_| AdmitError::Unavailable(SandboxError::Worker("the sandbox is shutting down".into()));
         let (verdict, log, cost) = receive.await.map_err(stopped)?;
@@ -286,15 +289,15 @@ impl Sandbox {
         input: impl Into<Arc<Input>>,
         limits: &RunLimits,
     ) -> RunReport {
-        self.transform_seen(tenant, module, input, limits, |execute| execute()).await
+        self.transform_seen((tenant, Turn::Live), module, input, limits, |execute| execute()).await
     }
 
-    /// As [`Self::transform`], with something around the execution, on the guest's thread: it calls what it is given,
-    /// once. A panic in it costs this run only.
+    /// As [`Self::transform`], in the tenant's live turn or behind everybody's, with something around the execution, on
+    /// the guest's thread: it calls what it is given, once. A panic in it costs this run only.
     #[expect(clippy::too_many_arguments, reason = "a call is these, and what is around it")]
     pub async fn transform_seen(
         &self,
-        tenant: &TenantId,
+        turn: (&TenantId, Turn),
         module: &Arc<Module>,
         input: impl Into<Arc<Input>>,
         limits: &RunLimits,
@@ -318,7 +321,7 @@ impl Sandbox {
             // Nobody waits for it any more: then nobody misses it.
             drop(send.send(report));
         };
-        let report = match self.inner.threads.run(tenant, Box::new(call)) {
+        let report = match self.inner.threads.run(turn, Box::new(call)) {
             Ok(()) => receive.await.unwrap_or_else(|_| {
                 RunReport::not_run(GuestFailure::Unavailable {
                     reason: "the sandbox is shutting down".into(),

@@ -47,6 +47,8 @@ pub(crate) struct Structure {
     pub(crate) form: Form,
     /// The names of the outermost imports.
     pub(crate) imports: Vec<String>,
+    /// The names of the outermost exports.
+    pub(crate) exports: Vec<String>,
     pub(crate) core_instances: u64,
     pub(crate) functions: u32,
 }
@@ -452,6 +454,7 @@ impl Scan<'_> {
         Ok(Structure {
             form,
             imports: self.imports,
+            exports: self.exports,
             core_instances: expansion.core_instances,
             functions: self.counts.function_count(),
         })

@@ -25,6 +25,7 @@ pub mod deliveries;
 pub mod desk;
 pub mod events;
 pub mod keeping;
+pub mod life;
 pub mod model;
 pub mod notices;
 pub mod onces;
@@ -137,6 +138,15 @@ macro_rules! store_conformance {
                 s28_payloads_facts_and_bodies_go_before_their_event,
                 an_audit_log_that_begins_later_is_still_whole,
                 modules_that_a_mapping_names_are_kept,
+            ];
+            life: [
+                s20_every_change_of_a_pin_is_kept_and_a_rollback_returns_to_the_one_before,
+                s21_a_run_keeps_all_that_it_was_told,
+                s21_a_canary_that_fails_too_often_returns,
+                s22_what_is_paused_is_not_claimed_and_waits,
+                s23_a_replay_goes_on_where_it_was_and_counts_nothing_twice,
+                a_shadow_sleeps_until_a_run_of_its_mapping_has_ended,
+                grants_and_signatures_read_back_as_they_were_stored,
             ];
             polls: [
                 a_source_is_asked_at_once_and_then_regularly,

@@ -32,6 +32,8 @@ pub struct Proposal {
 pub struct EnvironmentSettings {
     /// Whether decisions that may double or forge a document take two keys.
     pub four_eyes: bool,
+    /// A pin is moved only after a clean replay of at least so many events, or of all that there are; 0: without.
+    pub replay_events_min: u64,
 }
 
 /// A decision that was made about something.
@@ -50,7 +52,7 @@ pub struct Past {
 pub trait Desk: Send + Sync {
     /// What the environment asks for.
     async fn environment_settings(&self, scope: &Scope) -> Result<EnvironmentSettings, StoreError>;
-    /// Changes it. To give up four eyes takes four eyes.
+    /// Changes it. To give up four eyes, or to ask for fewer events, takes four eyes.
     async fn environment_settings_put(
         &self,
         scope: &Scope,

@@ -30,11 +30,15 @@
 //! | S17 | A plan that exceeds the guard of a connection (an amount, documents within an hour) is held, not carried out, whoever plans at the same time; what was let through is counted. |
 //! | S18 | Of requests with one idempotency key, one begins; what became of it is told to all others, and when its process died before that was stored, that nobody knows. |
 //! | S19 | Each change of a lookup table is a version; a table can be put back to any of them, whatever came between. |
-//! | S20 | What a notification rule tells is stored as a notice in the transaction in which it happens. Of one rule no more than its bound are stored in a minute, and one that counts all the others. |
+//! | S24 | What a notification rule tells is stored as a notice in the transaction in which it happens. Of one rule no more than its bound are stored in a minute, and one that counts all the others. |
 //! | S25 | A suspended tenant's runs, deliveries and polls are not claimed, from the moment that the suspension was stored until it is lifted. |
 //! | S26 | When a tenant is removed, no row of it is left, and no row of another tenant is touched. |
 //! | S27 | What tenants used is counted in the transaction that makes it: the numbers are what counting the rows says, after any crash. |
 //! | S28 | Retention removes nothing that is unfinished or waits for a person, and nothing that exactly-once rests on: after it a repeat is a repeat, a recorded fact is recorded, a reference is found. |
+//! | S20 | Every change of what a mapping is pinned to is a pin with the next number, kept for ever, stored with the change; a rollback returns to the one before; a move that names the pin it replaces changes nothing when that is not the one in force. |
+//! | S21 | A run keeps all that it was told: module, settings, attempt and facts read back as they were, whatever changed since. A canary's runs are counted in the transactions that end them; the one that exceeds the budget sets its share to 0. |
+//! | S22 | Runs of a paused mapping, module or tenant are not claimed, from the moment that the pause was stored until it is lifted, nor are deliveries of a paused tenant; they are stored and wait, and others of the tenant are claimed at the same cost. |
+//! | S23 | A replay is leased as a run is; what it came to is stored with how far it has come, so that it goes on after a crash where it was, and counts nothing twice. |
 
 pub mod alert;
 pub mod audit;
@@ -51,9 +55,11 @@ pub mod lookup;
 pub mod mapping;
 pub mod module;
 pub mod notification;
+pub mod pause;
 pub mod poll;
 pub mod reconciliation;
 pub mod reference;
+pub mod replay;
 pub mod retention;
 pub mod run;
 pub mod sealed;
@@ -80,9 +86,11 @@ pub trait Store:
     + mapping::Mappings
     + module::Modules
     + notification::Notifications
+    + pause::Pauses
     + poll::Polls
     + reconciliation::Reconciliations
     + reference::References
+    + replay::Replays
     + retention::Retentions
     + run::Runs
     + sealed::SealedRecords

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use portolan_domain::{
-    ConnectionId, DeliveryId, EventId, MappingId, ModuleDigest, RunId, Scope, TenantId, Timestamp,
+    ConnectionId, DeliveryId, EventId, MappingId, ModuleDigest, ReplayId, RunId, Scope, TenantId, Timestamp,
     contract::{Binding, Capture, ExistenceCheck, LedgerLine, Reference},
     state::RunState,
 };
@@ -94,6 +94,14 @@ pub struct ModuleDeaths {
 pub struct RunRecord {
     /// The module version that ran; none when it came to nothing before.
     pub module: Option<ModuleDigest>,
+    /// The settings that it was told.
+    pub settings: Value,
+    /// The attempt that it was told.
+    pub attempt: u32,
+    /// Whether it was its mapping's canary.
+    pub is_canary: bool,
+    /// The shadow that is to be executed on the event, too, once this end is final.
+    pub shadow: Option<ReplayId>,
     /// JSON of `contract::Outcome`, or null.
     pub outcome: Value,
     /// JSON of `Vec<contract::Fact>`.

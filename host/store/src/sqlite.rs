@@ -49,10 +49,12 @@ mod migrate;
 mod module;
 mod notification;
 mod owned;
+mod pause;
 mod poll;
 mod reader;
 mod reconciliation;
 mod reference;
+mod replay;
 mod retention;
 mod row;
 mod run;
@@ -76,7 +78,7 @@ use row::Columns;
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
 /// Every statement of this crate fits, so that none is compiled twice.
-const STATEMENTS_CACHED: usize = 250;
+const STATEMENTS_CACHED: usize = 330;
 
 /// Pages that the connection keeps in memory that copies from the log: it reads each once.
 const COPYING_CACHE_KIB: u32 = 64;
@@ -242,7 +244,7 @@ impl Upkeep for SqliteStore {
     ) -> Result<u64, StoreError> {
         let (owner, executing) = (owner.to_owned(), executing.to_vec());
         self.write(move |tx| {
-            let polls = poll::end_foreign(tx.conn, &owner, now)?;
+            let polls = poll::end_foreign(tx.conn, &owner, now)? + replay::end_foreign(tx.conn, &owner, now)?;
             let notices = notification::end_foreign(tx.conn, &owner)?;
             Ok(polls + notices + wake::end_foreign(tx.conn, &owner, &executing, now)?)
         })

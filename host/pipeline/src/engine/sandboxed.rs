@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use portolan_domain::{ModuleDigest, TenantId, contract::Description};
-use portolan_sandbox::{GuestFailure, RunLimits, RunReport, Sandbox};
+use portolan_sandbox::{GuestFailure, RunLimits, RunReport, Sandbox, Turn};
 use portolan_store::{Store, StoreError, run::Executing};
 
 use super::{Call, Engine, Failure, ModuleError, Report};
@@ -58,7 +58,7 @@ impl Engine for SandboxEngine {
     }
 
     async fn transform(&self, call: Call<'_>) -> Result<Report, ModuleError> {
-        let Call { tenant, module, run, suspect, input } = call;
+        let Call { tenant, module, run, suspect, behind, input } = call;
         let component = || async { self.store.module_component(tenant, module).await };
         let loaded = self.sandbox.load(module, component).await;
         let loaded = loaded.map_err(|error| ModuleError::Unavailable(Box::new(error)))?;
@@ -71,7 +71,8 @@ impl Engine for SandboxEngine {
                 execute();
             });
         };
-        Ok(report(self.sandbox.transform_seen(tenant, &loaded, input, &self.limits, around).await))
+        let turn = (tenant, if behind { Turn::Behind } else { Turn::Live });
+        Ok(report(self.sandbox.transform_seen(turn, &loaded, input, &self.limits, around).await))
     }
 
     fn witness(&self) -> Option<&Witness> {

@@ -1,7 +1,5 @@
 //! The page that lists every command: made of what the program parses, so that it cannot list another.
 
-use std::fmt::Write;
-
 use clap::Command;
 
 const HEAD: &str = "\
@@ -16,7 +14,7 @@ else goes to stderr, and the status is 0 only when it was done. Lists are told i
 
 Where a value is a text, `@FILE` is what the file holds, `env:NAME` what the variable holds (secrets belong there: a command
 line stands in the list of processes), and `-` what comes on stdin. Where it is a structure, give JSON, or `NAME=VALUE`
-once for each field. `--body` gives the whole body at once.
+once for each field. `--json` gives the whole body at once.
 ";
 
 /// The page.
@@ -33,8 +31,10 @@ pub(crate) fn page(all: &Command) -> String {
     for group in groups {
         let about = group.get_about().map(ToString::to_string).unwrap_or_default();
         let name = group.get_name();
-        // Writing to a text cannot fail.
-        let _ = write!(page, "\n## {name}\n\n{}.\n\n| command | |\n|---|---|\n", about.trim_end_matches('.'));
+        page.push_str(&format!(
+            "\n## {name}\n\n{}.\n\n| command | |\n|---|---|\n",
+            about.trim_end_matches('.')
+        ));
         let mut verbs: Vec<&Command> = group.get_subcommands().filter(|verb| !verb.is_hide_set()).collect();
         verbs.sort_by_key(|command| command.get_name());
         for verb in verbs {
@@ -55,5 +55,5 @@ fn row(page: &mut String, before: &str, command: &Command) {
         .collect();
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let about = about.trim_end_matches('.').replace('|', "\\|");
-    let _ = writeln!(page, "| `{before} {}{positionals}` | {about} |", command.get_name());
+    page.push_str(&format!("| `{before} {}{positionals}` | {about} |\n", command.get_name()));
 }

@@ -63,7 +63,7 @@ pub async fn what_is_configured_reads_back_as_it_was_stored(place: &dyn Place) {
     let connection = store.connection_get(scope, &world.connection).await.unwrap();
     assert_eq!((connection.revision, connection.settings), (2, json!({"client": "200"})));
     let change = MappingChange { enabled: Some(false), ..MappingChange::default() };
-    let mapping = store.mapping_update(scope, &world.mapping, change).await.unwrap();
+    let mapping = store.mapping_update(scope, &world.mapping, change, START).await.unwrap();
     assert_eq!(mapping, Mapping { enabled: false, ..world.a_mapping("orders") });
     store.ping().await.unwrap();
 }
@@ -222,7 +222,7 @@ pub async fn s11_another_scope_sees_nothing(place: &dyn Place) {
         assert!(absent(store.source_update(scope, &world.source, json!({}), vec![]).await));
         assert!(absent(store.connection_get(scope, &world.connection).await));
         assert!(absent(store.connection_update(scope, &world.connection, json!({}), vec![]).await));
-        assert!(absent(store.mapping_update(scope, &world.mapping, MappingChange::default()).await));
+        assert!(absent(store.mapping_update(scope, &world.mapping, MappingChange::default(), START).await));
         assert!(absent(store.run_approve(scope, &run, decision(START)).await));
         assert!(absent(store.run_redrive(scope, &run, decision(START)).await));
         assert!(absent(store.delivery_cancel(scope, &delivery.id, decision(START)).await));

@@ -269,7 +269,7 @@ pub async fn what_was_surely_not_carried_out_is_sent_as_if_for_the_first_time(pl
 pub async fn s16_four_eyes_take_two_keys_that_say_the_same(place: &dyn Place) {
     let world = World::new(place.open().await).await;
     let (store, scope) = (&world.store, &world.scope);
-    let on = EnvironmentSettings { four_eyes: true };
+    let on = EnvironmentSettings { four_eyes: true, replay_events_min: 0 };
     assert_eq!(store.environment_settings_put(scope, on, by("anna", 0)).await.unwrap(), Decided::Done);
     let claim = claimed(&world, "ch_1").await;
     world.finish_delivery(&claim, in_doubt(), at(1)).await;

@@ -18,7 +18,7 @@ use crate::{
     connection::ConnectionRow,
     delivery::{Delivery, DeliveryClaim, DeliveryEnd},
     event::{Accepted, Event, NewRun},
-    mapping::Mapping,
+    mapping::{Life, Mapping},
     module::Module,
     run::{Decision, NewDelivery, RunClaim, RunEnd, RunRecord},
     source::Source,
@@ -111,6 +111,9 @@ impl World {
                 settings_schema: json!({"type": "object"}),
             },
             component_bytes: component.len() as u64,
+            sheet: Value::Null,
+            signed: None,
+            paused: None,
             uploaded_at: START,
         }
     }
@@ -127,6 +130,7 @@ impl World {
             settings: json!({"plant": "1000"}),
             connections: BTreeMap::from([("erp".to_owned(), self.connection.clone())]),
             enabled: true,
+            life: Life { pin: 1, ..Life::default() },
             created_at: START,
         }
     }
@@ -276,6 +280,10 @@ pub fn request(owner: &str, now: Timestamp) -> ClaimRequest {
 pub fn record() -> RunRecord {
     RunRecord {
         module: Some(ModuleDigest::of(b"m")),
+        settings: json!({"plant": "1000"}),
+        attempt: 1,
+        is_canary: false,
+        shadow: None,
         outcome: json!({"skip": "for the record"}),
         facts: json!([]),
         log: json!([{"level": "info", "message": "hello"}]),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     SqliteStore, alert,
-    row::{Columns, all, change, first, json, millis},
+    row::{Columns, all, change, first, integer, json, millis},
 };
 use crate::{
     StoreError,
@@ -141,12 +141,15 @@ fn put_settings(
     settings: EnvironmentSettings,
     decision: &Decision,
 ) -> Result<Decided, StoreError> {
-    let content = json!({ "four_eyes": settings.four_eyes });
+    let content = json!({ "four_eyes": settings.four_eyes, "replay_events_min": settings.replay_events_min });
     let decided = keep_or_propose(conn, scope, "environment", ("four-eyes", &content), decision)?;
     if decided == Decided::Done {
-        let sql = "INSERT INTO environment_settings (tenant, environment, four_eyes) VALUES (?1, ?2, ?3)
-                   ON CONFLICT (tenant, environment) DO UPDATE SET four_eyes = excluded.four_eyes";
-        change(conn, sql, params![scope.tenant.as_str(), scope.environment.as_str(), settings.four_eyes])?;
+        let sql = "INSERT INTO environment_settings (tenant, environment, four_eyes, replay_events_min)
+                   VALUES (?1, ?2, ?3, ?4) ON CONFLICT (tenant, environment) DO UPDATE SET
+                       four_eyes = excluded.four_eyes, replay_events_min = excluded.replay_events_min";
+        let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
+        let events_min = integer(settings.replay_events_min);
+        change(conn, sql, params![tenant, environment, settings.four_eyes, events_min])?;
     }
     Ok(decided)
 }
@@ -175,7 +178,16 @@ impl SqliteStore {
 impl Desk for SqliteStore {
     async fn environment_settings(&self, scope: &Scope) -> Result<EnvironmentSettings, StoreError> {
         let scope = scope.clone();
-        self.read(move |conn| Ok(EnvironmentSettings { four_eyes: four_eyes(conn, &scope)? })).await
+        self.read(move |conn| {
+            let sql = "SELECT four_eyes, replay_events_min FROM environment_settings
+                       WHERE tenant = ?1 AND environment = ?2";
+            let read = |c: &mut Columns<'_, '_>| {
+                Ok(EnvironmentSettings { four_eyes: c.get()?, replay_events_min: c.count()? })
+            };
+            let params = [scope.tenant.as_str(), scope.environment.as_str()];
+            Ok(first(conn, sql, params, read)?.unwrap_or_default())
+        })
+        .await
     }
 
     async fn environment_settings_put(

@@ -1,23 +1,44 @@
-//! Mappings.
+//! Mappings. `pin` moves what they are pinned to and keeps the history.
 
 use async_trait::async_trait;
-use portolan_domain::{MappingId, Scope, SourceId};
+use portolan_domain::{MappingId, Scope, SourceId, Timestamp};
 use rusqlite::{Connection, params};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
-    SqliteStore,
+    SqliteStore, decision,
     row::{Columns, all, change, first, json, json_of, millis, slice},
 };
 use crate::{
     Page, StoreError,
     audit::Change,
-    mapping::{Mapping, MappingChange, Mappings},
+    mapping::{Life, Mapping, MappingChange, Mappings, Pin},
+    run::Decision,
 };
+
+mod canary;
+mod pin;
+
+pub(super) use canary::ran as canary_ran;
+
+/// What claims execute here: see the test of S13.
+#[cfg(test)]
+pub(super) const CLAIM_STATEMENTS: &[&str] = &[PAUSED];
+
+/// A mapping is paused itself, or the module that it is pinned to is (S22).
+const PAUSED: &str = "
+    SELECT m.paused_at IS NOT NULL OR o.paused_at IS NOT NULL
+    FROM mappings m CROSS JOIN modules o ON o.tenant = m.tenant AND o.digest = m.module WHERE m.id = ?1";
+
+/// Whether the mapping's runs are not to be claimed.
+pub(super) fn is_paused(conn: &Connection, id: &str) -> Result<bool, StoreError> {
+    Ok(first(conn, PAUSED, [id], |c| c.get())?.unwrap_or(false))
+}
 
 macro_rules! columns {
     () => {
-        "id, tenant, environment, name, source, kinds, module, settings, connections, enabled, created_at"
+        "id, tenant, environment, name, source, kinds, module, settings, connections, enabled, created_at,
+         pin, grants, shadow, canary, canary_runs, canary_failures, paused_by, paused_why, paused_at"
     };
 }
 
@@ -33,6 +54,13 @@ fn read(c: &mut Columns<'_, '_>) -> Result<Mapping, StoreError> {
         connections: c.json_or_default()?,
         enabled: c.get()?,
         created_at: c.time()?,
+        life: Life {
+            pin: c.count()?,
+            grants: c.json_option()?,
+            shadow: c.json_option()?,
+            canary: canary::read(c)?,
+            paused: decision::read_option(c)?,
+        },
     })
 }
 
@@ -43,36 +71,88 @@ fn get(conn: &Connection, scope: &Scope, id: &MappingId) -> Result<Mapping, Stor
         .ok_or(StoreError::NotFound)
 }
 
+fn insert(conn: &Connection, mapping: &Mapping) -> Result<(), StoreError> {
+    let sql = "INSERT INTO mappings (id, tenant, environment, name, source, kinds, module, settings, connections, enabled,
+                   created_at, grants)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    let params = params![
+        mapping.id.as_str(),
+        mapping.scope.tenant.as_str(),
+        mapping.scope.environment.as_str(),
+        mapping.name,
+        mapping.source.as_str(),
+        json_of(&mapping.kinds)?,
+        mapping.module.as_str(),
+        json(&mapping.settings),
+        json_of(&mapping.connections)?,
+        mapping.enabled,
+        millis(mapping.created_at),
+        mapping.life.grants.as_ref().map(json_of).transpose()?
+    ];
+    change(conn, sql, params)?;
+    Ok(())
+}
+
+fn update(
+    conn: &Connection,
+    scope: &Scope,
+    id: &MappingId,
+    changes: MappingChange,
+    now: Timestamp,
+) -> Result<Mapping, StoreError> {
+    let before = get(conn, scope, id)?;
+    if changes.instead_of.is_some_and(|number| number != before.life.pin) {
+        return Err(StoreError::Conflict("the mapping was pinned anew meanwhile"));
+    }
+    if let Some(wanted) = changes.pin {
+        pin::move_to(conn, &before, wanted, now)?;
+    }
+    let enabled = changes.enabled.unwrap_or(before.enabled);
+    change(conn, "UPDATE mappings SET enabled = ?2 WHERE id = ?1", params![id.as_str(), enabled])?;
+    if let Some(shadow) = changes.shadow {
+        let shadow = shadow.as_ref().map(json_of).transpose()?;
+        change(conn, "UPDATE mappings SET shadow = ?2 WHERE id = ?1", params![id.as_str(), shadow])?;
+    }
+    if let Some(wanted) = changes.canary {
+        canary::put(conn, id.as_str(), wanted.as_ref())?;
+    }
+    get(conn, scope, id)
+}
+
+/// What the audit log is told of a change.
+fn told(changes: &MappingChange) -> Value {
+    let pin = changes.pin.as_ref();
+    json!({
+        "module": pin.and_then(|pin| pin.module.as_ref()),
+        "settings": pin.is_some_and(|pin| pin.settings.is_some()),
+        "connections": pin.and_then(|pin| pin.connections.as_ref()),
+        "grants": pin.and_then(|pin| pin.grants.as_ref()),
+        "replay": pin.and_then(|pin| pin.replay.as_ref()),
+        "why": pin.and_then(|pin| pin.why.as_ref()),
+        "enabled": changes.enabled,
+        "shadow": changes.shadow,
+        "canary": changes.canary,
+    })
+}
+
+fn exists(conn: &Connection, scope: &Scope, id: &MappingId) -> Result<(), StoreError> {
+    let sql = "SELECT 1 FROM mappings WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
+    let params = [id.as_str(), scope.tenant.as_str(), scope.environment.as_str()];
+    first(conn, sql, params, |c| c.get::<i64>())?.map(|_| ()).ok_or(StoreError::NotFound)
+}
+
 #[async_trait]
 impl Mappings for SqliteStore {
     async fn mapping_create(&self, mapping: Mapping) -> Result<(), StoreError> {
         self.audited(
             Change::of(&mapping.scope, "mapping.create", mapping.id.as_str())
                 .with(json!({ "name": mapping.name, "module": mapping.module, "source": mapping.source })),
-            move |tx| {
-                let sql = concat!(
-                    "INSERT INTO mappings (",
-                    columns!(),
-                    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
-                );
-                change(
-                    tx.conn,
-                    sql,
-                    params![
-                        mapping.id.as_str(),
-                        mapping.scope.tenant.as_str(),
-                        mapping.scope.environment.as_str(),
-                        mapping.name,
-                        mapping.source.as_str(),
-                        json_of(&mapping.kinds)?,
-                        mapping.module.as_str(),
-                        json(&mapping.settings),
-                        json_of(&mapping.connections)?,
-                        mapping.enabled,
-                        millis(mapping.created_at)
-                    ],
-                )?;
-                Ok(())
+            {
+                let by = crate::audit::actor().by;
+                move |tx| {
+                    insert(tx.conn, &mapping)?;
+                    pin::begin(tx.conn, &mapping, &by)
+                }
             },
         )
         .await
@@ -87,37 +167,75 @@ impl Mappings for SqliteStore {
         &self,
         scope: &Scope,
         id: &MappingId,
-        changes: MappingChange,
+        mut changes: MappingChange,
+        now: Timestamp,
     ) -> Result<Mapping, StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        let detail = json!({
-            "module": changes.module,
-            "settings": changes.settings.is_some(),
-            "connections": changes.connections,
-            "enabled": changes.enabled,
-        });
-        let told = Change::of(&scope, "mapping.update", id.as_str()).with(detail);
+        let told = Change::of(&scope, "mapping.update", id.as_str()).with(told(&changes));
+        if let Some(pin) = &mut changes.pin {
+            pin.by.get_or_insert_with(|| crate::audit::actor().by);
+        }
+        self.audited(told, move |tx| update(tx.conn, &scope, &id, changes, now)).await
+    }
+
+    async fn mapping_rollback(
+        &self,
+        scope: &Scope,
+        id: &MappingId,
+        decision: Decision,
+    ) -> Result<Mapping, StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        let told = Change::of(&scope, "mapping.rollback", id.as_str()).with(json!({ "why": decision.why }));
         self.audited(told, move |tx| {
-            let mut mapping = get(tx.conn, &scope, &id)?;
-            mapping.module = changes.module.unwrap_or(mapping.module);
-            mapping.settings = changes.settings.unwrap_or(mapping.settings);
-            mapping.connections = changes.connections.unwrap_or(mapping.connections);
-            mapping.enabled = changes.enabled.unwrap_or(mapping.enabled);
-            change(
-                tx.conn,
-                "UPDATE mappings SET module = ?4, settings = ?5, connections = ?6, enabled = ?7
-                 WHERE id = ?1 AND tenant = ?2 AND environment = ?3",
-                params![
-                    id.as_str(),
-                    scope.tenant.as_str(),
-                    scope.environment.as_str(),
-                    mapping.module.as_str(),
-                    json(&mapping.settings),
-                    json_of(&mapping.connections)?,
-                    mapping.enabled
-                ],
-            )?;
-            Ok(mapping)
+            pin::roll_back(tx.conn, &get(tx.conn, &scope, &id)?, &decision)?;
+            get(tx.conn, &scope, &id)
+        })
+        .await
+    }
+
+    async fn mapping_pins(&self, scope: &Scope, id: &MappingId) -> Result<Vec<Pin>, StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        self.read(move |conn| {
+            exists(conn, &scope, &id)?;
+            pin::list(conn, &id)
+        })
+        .await
+    }
+
+    async fn mapping_pause(
+        &self,
+        scope: &Scope,
+        id: &MappingId,
+        decision: Decision,
+    ) -> Result<(), StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        let told = Change::of(&scope, "mapping.pause", id.as_str()).with(json!({ "why": decision.why }));
+        self.audited(told, move |tx| {
+            exists(tx.conn, &scope, &id)?;
+            decision::keep(tx.conn, &scope, id.as_str(), "pause", &decision)?;
+            let sql = "UPDATE mappings SET paused_by = ?2, paused_why = ?3, paused_at = ?4
+                       WHERE id = ?1 AND paused_at IS NULL";
+            change(tx.conn, sql, params![id.as_str(), decision.by, decision.why, millis(decision.at)])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn mapping_resume(
+        &self,
+        scope: &Scope,
+        id: &MappingId,
+        decision: Decision,
+    ) -> Result<(), StoreError> {
+        let (scope, id) = (scope.clone(), id.clone());
+        let told = Change::of(&scope, "mapping.resume", id.as_str()).with(json!({ "why": decision.why }));
+        self.audited(told, move |tx| {
+            exists(tx.conn, &scope, &id)?;
+            decision::keep(tx.conn, &scope, id.as_str(), "resume", &decision)?;
+            let sql =
+                "UPDATE mappings SET paused_by = NULL, paused_why = NULL, paused_at = NULL WHERE id = ?1";
+            change(tx.conn, sql, [id.as_str()])?;
+            Ok(())
         })
         .await
     }

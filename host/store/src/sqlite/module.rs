@@ -1,20 +1,28 @@
 //! Modules and their components.
 
 use async_trait::async_trait;
-use portolan_domain::{ModuleDigest, TenantId, contract::Description, usage::Usage};
-use rusqlite::params;
+use portolan_domain::{ModuleDigest, TenantId, Timestamp, contract::Description, usage::Usage};
+use rusqlite::{Connection, params};
 use serde_json::json;
 
 use super::{
-    SqliteStore,
-    row::{Columns, all, change, first, integer, json_of, millis, slice},
+    SqliteStore, decision,
+    row::{Columns, all, change, first, integer, json, json_of, millis, slice},
     usage,
 };
 use crate::{
     Page, StoreError,
     audit::Change,
-    module::{Module, Modules},
+    module::{Module, Modules, Signed, SigningKey, SigningPolicy},
+    run::Decision,
 };
+
+macro_rules! columns {
+    () => {
+        "digest, tenant, description, component_bytes, uploaded_at, sheet, signed_by, signature,
+         paused_by, paused_why, paused_at"
+    };
+}
 
 fn read(c: &mut Columns<'_, '_>) -> Result<Module, StoreError> {
     Ok(Module {
@@ -23,7 +31,30 @@ fn read(c: &mut Columns<'_, '_>) -> Result<Module, StoreError> {
         description: c.json_option::<Description>()?.ok_or(StoreError::NotFound)?,
         component_bytes: c.count()?,
         uploaded_at: c.time()?,
+        sheet: c.json()?,
+        signed: c
+            .get::<Option<String>>()?
+            .zip(c.get::<Option<Vec<u8>>>()?)
+            .map(|(by, signature)| Signed { by, signature }),
+        paused: decision::read_option(c)?,
     })
+}
+
+fn sign(
+    conn: &Connection,
+    tenant: &TenantId,
+    digest: &ModuleDigest,
+    signed: &Signed,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE modules SET signed_by = ?3, signature = ?4 WHERE tenant = ?1 AND digest = ?2";
+    change(conn, sql, params![tenant.as_str(), digest.as_str(), signed.by, signed.signature])?;
+    Ok(())
+}
+
+fn exists(conn: &Connection, tenant: &TenantId, digest: &ModuleDigest) -> Result<(), StoreError> {
+    let sql = "SELECT 1 FROM modules WHERE tenant = ?1 AND digest = ?2";
+    let found = first(conn, sql, [tenant.as_str(), digest.as_str()], |c| c.get::<i64>())?;
+    found.map(|_| ()).ok_or(StoreError::NotFound)
 }
 
 #[async_trait]
@@ -32,16 +63,21 @@ impl Modules for SqliteStore {
         self.audited_after(move |tx| {
             let stored = change(
                 tx.conn,
-                "INSERT INTO modules (tenant, digest, description, component_bytes, uploaded_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (tenant, digest) DO NOTHING",
+                "INSERT INTO modules (tenant, digest, description, component_bytes, uploaded_at, sheet)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (tenant, digest) DO NOTHING",
                 params![
                     module.tenant.as_str(),
                     module.digest.as_str(),
                     json_of(&module.description)?,
                     integer(module.component_bytes),
-                    millis(module.uploaded_at)
+                    millis(module.uploaded_at),
+                    json(&module.sheet)
                 ],
             )?;
+            // An UPDATE leaves the number of the row that was inserted last as it is.
+            if let Some(signed) = &module.signed {
+                sign(tx.conn, &module.tenant, &module.digest, signed)?;
+            }
             if stored == 0 {
                 return Ok((false, Vec::new()));
             }
@@ -61,8 +97,7 @@ impl Modules for SqliteStore {
     async fn module_get(&self, tenant: &TenantId, digest: &ModuleDigest) -> Result<Module, StoreError> {
         let (tenant, digest) = (tenant.clone(), digest.clone());
         self.read(move |conn| {
-            let sql = "SELECT digest, tenant, description, component_bytes, uploaded_at FROM modules
-                       WHERE tenant = ?1 AND digest = ?2";
+            let sql = concat!("SELECT ", columns!(), " FROM modules WHERE tenant = ?1 AND digest = ?2");
             first(conn, sql, [tenant.as_str(), digest.as_str()], read)?.ok_or(StoreError::NotFound)
         })
         .await
@@ -87,9 +122,104 @@ impl Modules for SqliteStore {
         self.read(move |conn| {
             let find = "SELECT seq FROM modules WHERE digest = ?1 AND tenant = ?2";
             let part = slice(conn, &page, find, params![page.before, tenant.as_str()])?;
-            let sql = "SELECT digest, tenant, description, component_bytes, uploaded_at FROM modules
-                       WHERE tenant = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+            let sql = concat!(
+                "SELECT ",
+                columns!(),
+                " FROM modules WHERE tenant = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
+            );
             all(conn, sql, params![tenant.as_str(), part.before_seq, part.rows], read)
+        })
+        .await
+    }
+
+    async fn module_sign(
+        &self,
+        tenant: &TenantId,
+        digest: &ModuleDigest,
+        signed: Signed,
+    ) -> Result<(), StoreError> {
+        let (tenant, digest) = (tenant.clone(), digest.clone());
+        let told = Change::of_tenant(&tenant, "module.sign", digest.as_str());
+        self.audited(told.with(json!({ "by": signed.by })), move |tx| {
+            exists(tx.conn, &tenant, &digest)?;
+            sign(tx.conn, &tenant, &digest, &signed)
+        })
+        .await
+    }
+
+    async fn module_pause(
+        &self,
+        tenant: &TenantId,
+        digest: &ModuleDigest,
+        decision: Decision,
+    ) -> Result<(), StoreError> {
+        let (tenant, digest) = (tenant.clone(), digest.clone());
+        let told = Change::of_tenant(&tenant, "module.pause", digest.as_str());
+        self.audited(told.with(json!({ "why": decision.why })), move |tx| {
+            exists(tx.conn, &tenant, &digest)?;
+            let sql = "UPDATE modules SET paused_by = ?3, paused_why = ?4, paused_at = ?5
+                       WHERE tenant = ?1 AND digest = ?2 AND paused_at IS NULL";
+            let at = millis(decision.at);
+            change(tx.conn, sql, params![tenant.as_str(), digest.as_str(), decision.by, decision.why, at])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn module_resume(
+        &self,
+        tenant: &TenantId,
+        digest: &ModuleDigest,
+        decision: Decision,
+    ) -> Result<(), StoreError> {
+        let (tenant, digest) = (tenant.clone(), digest.clone());
+        let told = Change::of_tenant(&tenant, "module.resume", digest.as_str());
+        self.audited(told.with(json!({ "why": decision.why })), move |tx| {
+            exists(tx.conn, &tenant, &digest)?;
+            let sql = "UPDATE modules SET paused_by = NULL, paused_why = NULL, paused_at = NULL
+                       WHERE tenant = ?1 AND digest = ?2";
+            change(tx.conn, sql, [tenant.as_str(), digest.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn signing_policy(&self, tenant: &TenantId) -> Result<SigningPolicy, StoreError> {
+        let tenant = tenant.clone();
+        self.read(move |conn| {
+            let sql = "SELECT signatures_required FROM tenants WHERE id = ?1";
+            let required = first(conn, sql, [tenant.as_str()], |c| c.get())?.ok_or(StoreError::NotFound)?;
+            let sql = "SELECT name, public_key FROM signing_keys WHERE tenant = ?1 ORDER BY name";
+            let keys = all(conn, sql, [tenant.as_str()], |c| {
+                Ok(SigningKey { name: c.get()?, public_key: c.get()? })
+            })?;
+            Ok(SigningPolicy { required, keys })
+        })
+        .await
+    }
+
+    async fn signing_policy_put(
+        &self,
+        tenant: &TenantId,
+        policy: SigningPolicy,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let tenant = tenant.clone();
+        let names: Vec<&String> = policy.keys.iter().map(|key| &key.name).collect();
+        let detail = json!({ "required": policy.required, "keys": names });
+        let told = Change::of_tenant(&tenant, "signing-policy.update", tenant.as_str()).with(detail);
+        self.audited(told, move |tx| {
+            let sql = "UPDATE tenants SET signatures_required = ?2 WHERE id = ?1";
+            if change(tx.conn, sql, params![tenant.as_str(), policy.required])? == 0 {
+                return Err(StoreError::NotFound);
+            }
+            change(tx.conn, "DELETE FROM signing_keys WHERE tenant = ?1", [tenant.as_str()])?;
+            for key in &policy.keys {
+                let sql =
+                    "INSERT INTO signing_keys (tenant, name, public_key, created_at) VALUES (?1, ?2, ?3, ?4)";
+                change(tx.conn, sql, params![tenant.as_str(), key.name, key.public_key, millis(now)])?;
+            }
+            Ok(())
         })
         .await
     }

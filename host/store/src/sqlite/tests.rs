@@ -7,7 +7,7 @@ use rusqlite::{Connection, StatementStatus};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{SqliteStore, connection, delivery, durable, migrate, run, standing, wake};
+use super::{SqliteStore, connection, delivery, durable, mapping, migrate, pause, run, standing, wake};
 use crate::{
     Page, StoreError, Upkeep,
     conformance::world::{START, World, delivered, plan, request},
@@ -131,6 +131,8 @@ fn claim_statements() -> Vec<&'static str> {
     all.extend(wake::CLAIM_STATEMENTS);
     all.extend(connection::CLAIM_STATEMENTS);
     all.extend(standing::CLAIM_STATEMENTS);
+    all.extend(mapping::CLAIM_STATEMENTS);
+    all.extend(pause::CLAIM_STATEMENTS);
     all
 }
 

@@ -16,7 +16,7 @@ use crate::{
     ClaimRequest, Lease, StoreError,
     delivery::DeliveryClaim,
     sqlite::{
-        connection,
+        connection, pause,
         row::{Columns, change, first, millis},
         standing,
         turn::{TenantLanes, circle, connections, room},
@@ -100,7 +100,8 @@ fn tenants(tx: &Tx<'_>, request: &ClaimRequest) -> Result<VecDeque<TenantLanes>,
     let mut found = VecDeque::new();
     let probe = |after: &str| first(tx.conn, NEXT_TENANT, [after], |c| c.get());
     circle(&tx.turns.deliveries, probe, |tenant| {
-        if request.tenant_room.get(&tenant) == Some(&0) || !standing::is_served(tx.conn, &tenant)? {
+        let is_full = request.tenant_room.get(&tenant) == Some(&0);
+        if is_full || !standing::is_served(tx.conn, &tenant)? || pause::of(tx.conn, &tenant)?.whole {
             return Ok(true);
         }
         let probe = |after: &str| first(tx.conn, NEXT_CONNECTION, [tenant.as_str(), after], |c| c.get());

@@ -10,7 +10,7 @@ use crate::{
     ClaimRequest, Lease, StoreError,
     run::RunClaim,
     sqlite::{
-        event,
+        event, mapping, pause,
         row::{Columns, change, first, integer, millis},
         standing,
         turn::{LaneRoom, circle, room},
@@ -23,14 +23,34 @@ const NEXT_TENANT: &str = "
     SELECT tenant FROM runs INDEXED BY runs_claim
     WHERE turn = 1 AND due = 1 AND tenant > ?1 ORDER BY tenant LIMIT 1";
 
-const NEXT_RUN: &str = "
-    SELECT r.seq, r.event_seq, r.deferred, r.ordering_key, r.id, r.mapping, r.attempts, r.failures,
+macro_rules! next_run {
+    ($from:literal) => {
+        concat!(
+            "SELECT r.seq, r.event_seq, r.deferred, r.ordering_key, r.id, r.mapping, r.attempts, r.failures,
         r.process_deaths, r.suspect, r.lease_epoch,
         e.id, e.tenant, e.environment, e.source, e.source_name, e.system, e.kind, e.object_id,
         e.idempotency_key, e.occurred_at, e.received_at, e.media_type, e.state, e.reason, e.payload,
-        e.cards_masked, e.traceparent
-    FROM runs r INDEXED BY runs_claim CROSS JOIN events e ON e.seq = r.event_seq
-    WHERE r.turn = 1 AND r.due = 1 AND r.tenant = ?1 ORDER BY r.seq LIMIT 1";
+        e.cards_masked, e.traceparent ",
+            $from
+        )
+    };
+}
+
+const NEXT_RUN: &str = next_run!(
+    "FROM runs r INDEXED BY runs_claim CROSS JOIN events e ON e.seq = r.event_seq
+     WHERE r.turn = 1 AND r.due = 1 AND r.tenant = ?1 ORDER BY r.seq LIMIT 1"
+);
+
+// Where something of a tenant is paused, its mappings are gone through, so that no paused run is walked over.
+const RUN_AT: &str = next_run!("FROM runs r CROSS JOIN events e ON e.seq = r.event_seq WHERE r.seq = ?1");
+
+const NEXT_MAPPING: &str = "
+    SELECT mapping FROM runs INDEXED BY runs_claim_mapping
+    WHERE turn = 1 AND due = 1 AND tenant = ?1 AND mapping > ?2 ORDER BY mapping LIMIT 1";
+
+const FIRST_OF_MAPPING: &str = "
+    SELECT seq FROM runs INDEXED BY runs_claim_mapping
+    WHERE turn = 1 AND due = 1 AND tenant = ?1 AND mapping = ?2 ORDER BY seq LIMIT 1";
 
 const LEASE: &str = "
     UPDATE runs SET state = 'leased', due = 0, wake_at = ?3, lease_owner = ?2, lease_epoch = lease_epoch + 1,
@@ -48,7 +68,7 @@ const STOP_DEFERRING: &str = "UPDATE runs SET deferred = 0, blocks = 1 WHERE seq
 /// What a claim of runs executes: see the test of S13.
 #[cfg(test)]
 pub(in crate::sqlite) fn claim_statements() -> Vec<&'static str> {
-    let own = [NEXT_TENANT, NEXT_RUN, LEASE, STOP_DEFERRING];
+    let own = [NEXT_TENANT, NEXT_RUN, RUN_AT, NEXT_MAPPING, FIRST_OF_MAPPING, LEASE, STOP_DEFERRING];
     own.iter().chain(order::CLAIM_STATEMENTS).copied().collect()
 }
 
@@ -66,28 +86,34 @@ pub(super) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Vec<RunCl
     let mut lanes = lanes(tx.conn, &tx.turns.runs, request)?;
     let mut claims = Vec::new();
     while claims.len() < request.rows_max
-        && let Some(mut lane) = lanes.pop_front()
+        && let Some((mut lane, some_paused)) = lanes.pop_front()
     {
-        let Some(found) = next_readable(tx.conn, &lane.id, request)? else { continue };
+        let Some(found) = next_readable(tx.conn, (&lane.id, some_paused), request)? else { continue };
         lease(tx.conn, &found, request)?;
         claims.push(found.claim);
         lane.room -= 1;
         tx.turns.runs.clone_from(&lane.id);
         if lane.room > 0 {
-            lanes.push_back(lane);
+            lanes.push_back((lane, some_paused));
         }
     }
     Ok(claims)
 }
 
+/// A tenant's lane, and whether some of its mappings are paused.
+type Lane = (LaneRoom, bool);
+
 /// The tenants with due runs and room, whose turn it is first. More than `rows_max` are not needed.
-fn lanes(conn: &Connection, last: &str, request: &ClaimRequest) -> Result<VecDeque<LaneRoom>, StoreError> {
+fn lanes(conn: &Connection, last: &str, request: &ClaimRequest) -> Result<VecDeque<Lane>, StoreError> {
     let mut lanes = VecDeque::new();
     let probe = |after: &str| first(conn, NEXT_TENANT, [after], |c| c.get());
     circle(last, probe, |id| {
         let room = room(request, &id);
         if room > 0 && standing::is_served(conn, &id)? {
-            lanes.push_back(LaneRoom { id, room });
+            let paused = pause::of(conn, &id)?;
+            if !paused.whole {
+                lanes.push_back((LaneRoom { id, room }, paused.in_part));
+            }
         }
         Ok(lanes.len() < request.rows_max)
     })?;
@@ -100,10 +126,11 @@ const UNREADABLE_MAX: usize = 32;
 /// One row that cannot be read must not keep every tenant's others from being claimed: it waits for a person.
 fn next_readable(
     conn: &Connection,
-    tenant: &str,
+    (tenant, some_paused): (&str, bool),
     request: &ClaimRequest,
 ) -> Result<Option<Found>, StoreError> {
     for _ in 0..UNREADABLE_MAX {
+        let next = if some_paused { next_unpaused } else { next };
         match next(conn, tenant, request)? {
             None => return Ok(None),
             Some((_, Ok(found))) => return Ok(Some(found)),
@@ -122,6 +149,28 @@ type Read = (i64, Result<Found, StoreError>);
 
 fn next(conn: &Connection, tenant: &str, request: &ClaimRequest) -> Result<Option<Read>, StoreError> {
     first(conn, NEXT_RUN, [tenant], |c| {
+        let seq = c.get()?;
+        Ok((seq, read(c, seq, request)))
+    })
+}
+
+/// The first run of those mappings of a tenant that are not paused.
+fn next_unpaused(
+    conn: &Connection,
+    tenant: &str,
+    request: &ClaimRequest,
+) -> Result<Option<Read>, StoreError> {
+    let mut earliest: Option<i64> = None;
+    let mut at = String::new();
+    while let Some(mapping) = first(conn, NEXT_MAPPING, [tenant, &at], |c| c.get::<String>())? {
+        if !mapping::is_paused(conn, &mapping)? {
+            let seq = first(conn, FIRST_OF_MAPPING, [tenant, &mapping], |c| c.get::<i64>())?;
+            earliest = earliest.into_iter().chain(seq).min();
+        }
+        at = mapping;
+    }
+    let Some(seq) = earliest else { return Ok(None) };
+    first(conn, RUN_AT, [seq], |c| {
         let seq = c.get()?;
         Ok((seq, read(c, seq, request)))
     })

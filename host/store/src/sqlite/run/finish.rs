@@ -4,6 +4,7 @@ use portolan_domain::{RunId, Scope, Timestamp, state::RunState, usage::Usage};
 use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{guard, order};
 use crate::{
@@ -12,8 +13,8 @@ use crate::{
     sqlite::{
         alert,
         delivery::{self, plan::Contents},
-        reference,
-        row::{Columns, change, first, integer, json, json_list, millis},
+        mapping, reference, replay,
+        row::{Columns, change, first, integer, json, json_list, json_of, millis},
         usage,
     },
 };
@@ -23,18 +24,23 @@ const LEASED: &str = "
     WHERE id = ?1 AND state = 'leased' AND lease_owner = ?2 AND lease_epoch = ?3";
 
 const RECORD: &str = "
-    INSERT INTO run_records (run_seq, module, outcome, facts, log, cost, held_references)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    INSERT INTO run_records (run_seq, module, outcome, facts, log, cost, held_references, attempt, settings_sha256)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     ON CONFLICT (run_seq) DO NOTHING";
 
 /// Of a run that was executed before.
 const RECORD_AGAIN: &str = "
-    UPDATE run_records SET module = ?2, outcome = ?3, facts = ?4, log = ?5, cost = ?6, held_references = ?7
+    UPDATE run_records SET module = ?2, outcome = ?3, facts = ?4, log = ?5, cost = ?6, held_references = ?7,
+        attempt = ?8, settings_sha256 = ?9
     WHERE run_seq = ?1";
 
 const RECORDED_BYTES: &str = "
     SELECT coalesce(octet_length(outcome), 0) + coalesce(octet_length(facts), 0) + coalesce(octet_length(log), 0)
     FROM run_records WHERE run_seq = ?1";
+
+const SETTINGS: &str = "
+    INSERT INTO settings_texts (tenant, sha256, settings) VALUES (?1, ?2, ?3)
+    ON CONFLICT (tenant, sha256) DO NOTHING";
 
 // Whoever ends in any way but dead was executed and did not kill anybody.
 const RESOLVE: &str = "
@@ -81,6 +87,8 @@ pub(super) struct Texts {
     cost: Option<String>,
     /// What the execution used.
     used: Usage,
+    settings: String,
+    settings_sha256: [u8; 32],
     /// Of a plan; kept with it while it is held.
     references: Option<String>,
     /// Of its deliveries.
@@ -100,7 +108,10 @@ impl Texts {
             | RunEnd::Skipped { .. }
             | RunEnd::Dead { .. } => (None, Vec::new()),
         };
+        let settings = json_of(&record.settings)?;
         Ok(Self {
+            settings_sha256: Sha256::digest(&settings).into(),
+            settings,
             outcome: json(&record.outcome),
             facts: json(&record.facts),
             log: json(&record.log),
@@ -135,6 +146,7 @@ pub(super) fn finish(
     let end = stopped.as_ref().unwrap_or(end);
     usage::count(&run.scope, now, &texts.used);
     keep(conn, &run, (record, end), texts)?;
+    accompany(conn, &run, (record, end), now)?;
     if has(Bug::AttemptsCountedAfter) {
         change(conn, "UPDATE runs SET attempts = attempts + 1 WHERE seq = ?1", [run.seq])?;
     }
@@ -174,7 +186,9 @@ fn keep(
         texts.facts,
         texts.log,
         texts.cost,
-        texts.references.as_ref().filter(|_| is_held)
+        texts.references.as_ref().filter(|_| is_held),
+        record.attempt,
+        texts.settings_sha256
     ];
     let mut before = 0;
     if change(conn, RECORD, params)? == 0 {
@@ -184,7 +198,32 @@ fn keep(
     let bytes: i64 =
         [&texts.outcome, &texts.facts, &texts.log].map(|text| usage::length(text.as_ref())).iter().sum();
     usage::stores(&run.scope.tenant, Some(run.scope.environment), bytes - before);
+    change(conn, SETTINGS, params![run.scope.tenant.as_str(), texts.settings_sha256, texts.settings])?;
     Ok(())
+}
+
+/// What else the end of a run is told to: the canary that it was, the shadow that comes after it.
+fn accompany(
+    conn: &Connection,
+    run: &Place,
+    (record, end): (&RunRecord, &RunEnd),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let (is_final, failed) = match end {
+        RunEnd::Planned { .. } | RunEnd::Skipped { .. } => (true, false),
+        RunEnd::Dead { .. } => (true, true),
+        RunEnd::Deferred { .. } | RunEnd::Retried { .. } | RunEnd::Postponed { .. } => (false, false),
+    };
+    if !is_final {
+        return Ok(());
+    }
+    if let (true, Some(module)) = (record.is_canary, &record.module) {
+        mapping::canary_ran(conn, (&run.scope, &run.mapping), module.as_str(), failed, now)?;
+    }
+    match &record.shadow {
+        Some(shadow) => replay::follow(conn, shadow, run.event_seq, now),
+        None => Ok(()),
+    }
 }
 
 fn plan(

@@ -46,7 +46,8 @@ pub(in crate::sqlite) fn end_foreign(
         change(conn, LEASE_END, params![seq, millis(now), suspect.is_some(), counted])?;
         suspects.extend(suspect.map(|call| (call.module.as_str(), tenant.as_str())));
     }
-    let modules: BTreeSet<_> = suspects.iter().map(|(module, _)| *module).collect();
+    // What was executed beside them without a lease (a replay) may have killed the host as well.
+    let modules: BTreeSet<_> = executing.iter().map(|call| call.module.as_str()).collect();
     for (module, tenant) in suspects.iter().filter(|_| modules.len() == 1) {
         change(conn, MODULE_DEATH, [*tenant, *module])?;
     }
