@@ -311,11 +311,10 @@ async fn a_canary_gets_its_share_and_returns_when_it_fails_too_often() {
 async fn what_is_stopped_waits_and_is_lost_by_nobody() {
     let world = World::of(System::SagePro).await;
     let story = world.story("stopped").await;
-    let tenant = format!("/api/v1/tenants/{}", world.tenant.id);
     let switches = [
         (&world.tenant.client, mapping_path(&world, "")),
         (&world.tenant.client, format!("/api/v1/modules/{}", world.tenant.module)),
-        (&world.host.operator, tenant),
+        (&world.tenant.client, "/api/v1/tenant".to_owned()),
     ];
     let why = json!({ "why": "something is wrong" });
     for ((client, switch), told) in switches.iter().zip(&story) {

@@ -82,6 +82,17 @@ fn new_key() -> Value {
     json!({ "name": "matrix", "role": "tenant-viewer" })
 }
 
+/// Not for keys that are bound to an environment.
+const WHOLE_TENANT: [&str; 7] = [
+    "/api/v1/retention",
+    "/api/v1/export",
+    "/api/v1/tenant/pause",
+    "/api/v1/tenant/resume",
+    "/api/v1/modules/{digest}/pause",
+    "/api/v1/modules/{digest}/resume",
+    "/api/v1/signing-policy",
+];
+
 const E: &str = "/api/v1/environments/{environment}";
 
 #[rustfmt::skip]
@@ -130,8 +141,8 @@ const ROUTES: &[Row] = &[
     ("POST", "/api/v1/modules/{digest}/resume", Admin, "module", why, 204, 404),
     ("GET", "/api/v1/signing-policy", Viewer, "", none, 200, 0),
     ("PUT", "/api/v1/signing-policy", Admin, "", wrong, 400, 0),
-    ("POST", "/api/v1/tenants/{tenant}/pause", Operator, "tenant", why, 204, 204),
-    ("POST", "/api/v1/tenants/{tenant}/resume", Operator, "tenant", why, 204, 204),
+    ("POST", "/api/v1/tenant/pause", Admin, "", why, 204, 0),
+    ("POST", "/api/v1/tenant/resume", Admin, "", why, 204, 0),
     ("GET", "E/connections", Viewer, "", none, 200, 0),
     ("POST", "E/connections", Admin, "", wrong, 400, 0),
     ("GET", "E/connections/{id}", Viewer, "connection", none, 200, 404),
@@ -332,11 +343,7 @@ fn wanted(caller: &Caller, row: &Row, kind: &str) -> u16 {
         (None, _) => 401,
         (Some(is), _) if !may(is, least) => 403,
         // They concern the tenant as a whole.
-        _ if caller.name.starts_with("admin of ")
-            && ["/api/v1/retention", "/api/v1/export"].contains(&path) =>
-        {
-            403
-        }
+        _ if caller.name.starts_with("admin of ") && WHOLE_TENANT.contains(&path) => 403,
         _ if caller.elsewhere && in_environment => 404,
         (_, "nonsense") => 404,
         (_, "own") => own,

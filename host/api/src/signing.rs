@@ -29,10 +29,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Api,
-    auth::{Admin, AsOperator, OfTenant, Viewer},
+    auth::{OfTenant, OfWholeTenant, Viewer},
     body::Json,
     openapi::op,
-    params::{self, Digest, Tenant},
+    params::{self, Digest},
     problem::Problem,
     runs::Why,
     tenants::check_name,
@@ -62,16 +62,16 @@ pub(crate) fn routes() -> ApiRouter<Api> {
         .merge(
             ApiRouter::new()
                 .api_route(
-                    "/tenants/{tenant}/pause",
+                    "/tenant/pause",
                     post_with(
                         pause_tenant,
-                        op("pause_tenant", "Has all runs and deliveries of a tenant wait"),
+                        op(
+                            "pause_tenant",
+                            "Has all runs and deliveries of the tenant wait; events are taken in",
+                        ),
                     ),
                 )
-                .api_route(
-                    "/tenants/{tenant}/resume",
-                    post_with(resume_tenant, op("resume_tenant", "Has them go on")),
-                )
+                .api_route("/tenant/resume", post_with(resume_tenant, op("unpause_tenant", "Has them go on")))
                 .with_path_items(|path| path.tag("tenants")),
         )
 }
@@ -174,7 +174,7 @@ pub(crate) async fn get_signing_policy(
 /// Replaces it as a whole. Modules that are pinned stay so.
 pub(crate) async fn put_signing_policy(
     State(api): State<Api>,
-    caller: OfTenant<Admin>,
+    caller: OfWholeTenant,
     Json(new): Json<PolicyAnswer>,
 ) -> Result<NoContent, Problem> {
     let refuse = |text: String| Problem::unprocessable("invalid-signing-policy", text);
@@ -201,7 +201,7 @@ pub(crate) async fn put_signing_policy(
 /// meanwhile is stored and waits. A canary of it gets no objects, a shadow of it waits.
 pub(crate) async fn pause_module(
     State(api): State<Api>,
-    caller: OfTenant<Admin>,
+    caller: OfWholeTenant,
     Digest(digest): Digest<ModuleDigest>,
     Json(why): Json<Why>,
 ) -> Result<NoContent, Problem> {
@@ -214,7 +214,7 @@ pub(crate) async fn pause_module(
 /// What waited is executed in its order.
 pub(crate) async fn resume_module(
     State(api): State<Api>,
-    caller: OfTenant<Admin>,
+    caller: OfWholeTenant,
     Digest(digest): Digest<ModuleDigest>,
     Json(why): Json<Why>,
 ) -> Result<NoContent, Problem> {
@@ -228,8 +228,7 @@ pub(crate) async fn resume_module(
 /// Its events are taken in and wait; runs and calls that are under way end.
 pub(crate) async fn pause_tenant(
     State(api): State<Api>,
-    _: AsOperator,
-    Tenant(tenant): Tenant<TenantId>,
+    OfWholeTenant { tenant }: OfWholeTenant,
     Json(why): Json<Why>,
 ) -> Result<NoContent, Problem> {
     let decision = decision(&api, why)?;
@@ -240,8 +239,7 @@ pub(crate) async fn pause_tenant(
 /// What waited goes on in its order.
 pub(crate) async fn resume_tenant(
     State(api): State<Api>,
-    _: AsOperator,
-    Tenant(tenant): Tenant<TenantId>,
+    OfWholeTenant { tenant }: OfWholeTenant,
     Json(why): Json<Why>,
 ) -> Result<NoContent, Problem> {
     let decision = decision(&api, why)?;
