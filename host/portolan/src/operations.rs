@@ -75,6 +75,7 @@ pub(crate) fn named<'a>(derived: &Command, matches: &'a ArgMatches) -> Option<(O
 fn command(operation: &Operation) -> Command {
     let role = operation.role.as_deref().unwrap_or("any");
     let mut command = Command::new(operation.verb.clone())
+        .disable_version_flag(true)
         .about(operation.summary.clone())
         .after_help(format!("{} {} (role: {role})", operation.method, operation.path))
         .args(access());
