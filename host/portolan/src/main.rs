@@ -72,7 +72,7 @@ enum Command {
         #[command(subcommand)]
         command: event::EventCommand,
     },
-    /// Mapping modules: make, build, check, test and run them on this machine.
+    /// Mapping modules: made, built, checked, tested and run on this machine; uploaded to a running host.
     Module {
         #[command(subcommand)]
         command: module::ModuleCommand,

@@ -209,11 +209,9 @@ mod tests {
     fn the_carried_sdk_has_the_dependencies_of_the_repositorys() {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let read = |file: &str| fs::read_to_string(here.join(file)).unwrap().parse::<toml::Table>().unwrap();
-        let whole = |spec: &toml::Value| match spec {
-            toml::Value::String(version) => {
-                toml::Table::from_iter([("version".to_owned(), version.as_str().into())])
-            }
-            table => table.as_table().unwrap().clone(),
+        let whole = |spec: &toml::Value| match spec.as_str() {
+            Some(version) => toml::Table::from_iter([("version".to_owned(), version.into())]),
+            None => spec.as_table().unwrap().clone(),
         };
         let workspace = read("../../guest-mappings/Cargo.toml");
         let sdk = read("../../guest-mappings/sdk/Cargo.toml");
