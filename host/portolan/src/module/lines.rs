@@ -165,11 +165,24 @@ impl CoreModule<'_> {
             Ok(EndianSlice::new(found.map(|(_, data)| *data).unwrap_or_default(), LittleEndian))
         };
         let context = addr2line::Context::from_dwarf(gimli::Dwarf::load(section).ok()?).ok()?;
-        let location = context.find_location(address).ok()??;
-        let file = shortened(location.file?);
-        Some(location.line.map_or_else(|| file.to_string(), |line| format!("{file}:{line}")))
+        // What was inlined at this place comes first, the function itself last.
+        let mut frames = context.find_frames(address).skip_all_loads().ok()?;
+        let mut places = Vec::new();
+        while let Ok(Some(frame)) = frames.next() {
+            let location =
+                frame.location.and_then(|location| Some((location.file?.to_owned(), location.line)));
+            places.extend(location);
+        }
+        // The innermost line that its author wrote; the standard library's are nobody's mistake.
+        let own = places.iter().find(|(file, _)| !FOREIGN.iter().any(|part| file.contains(part)));
+        let (file, line) = own.or(places.last())?;
+        let file = shortened(file);
+        Some(line.map_or_else(|| file.to_string(), |line| format!("{file}:{line}")))
     }
 }
+
+/// In the paths of sources that are not the project's: the compiler's own, and those of cargo's registry.
+const FOREIGN: [&str; 4] = ["/rustc/", "/rust/deps/", "/registry/src/", "/vendor/"];
 
 /// A source's path as its project knows it.
 fn shortened(file: &str) -> Cow<'_, str> {
