@@ -4,7 +4,7 @@ becomes an outcome. Imported by a project's ``component.py`` only: outside of a 
 from __future__ import annotations
 
 import json
-import traceback
+import re
 from typing import Any, Optional
 
 from wit_world.imports import log, types
@@ -23,12 +23,26 @@ def export(mapping: Mapping) -> type:
         def transform(self, input: types.Input) -> types.Outcome:
             try:
                 return _outcome(transform(mapping, _input(input), _write))
-            except BaseException:
+            except BaseException as error:
                 # The sandbox says that it trapped; only the mapping knows where.
-                _write("error", traceback.format_exc())
+                _write("error", trace(error))
                 raise
 
     return Mapper
+
+
+def trace(error: BaseException) -> str:
+    """An exception with its places. The standard library's traceback would look for the sources: there are no files."""
+    lines = ["Traceback (most recent call last):"]
+    place = error.__traceback__
+    while place is not None:
+        code = place.tb_frame.f_code
+        # The toolchain mounts each folder of sources under a number.
+        file = re.sub(r"^/\d+/", "", code.co_filename)
+        lines.append(f'  File "{file}", line {place.tb_lineno}, in {code.co_name}')
+        place = place.tb_next
+    lines.append(f"{type(error).__name__}: {error}")
+    return "\n".join(lines)
 
 
 _LEVELS = {"debug": log.Level.DEBUG, "info": log.Level.INFO, "warn": log.Level.WARN, "error": log.Level.ERROR}

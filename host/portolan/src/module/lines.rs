@@ -59,7 +59,10 @@ impl Sources {
         }
         let with_lines = self.twin.as_deref().and_then(|twin| self.again(local, twin, ended));
         with_lines.unwrap_or_else(|| {
-            of_interest(&ended.stack).map(|frame| format!("at {}", frame.function())).collect()
+            of_interest(&ended.stack)
+                .take(SHOWN_MAX)
+                .map(|frame| format!("at {}", frame.function()))
+                .collect()
         })
     }
 
@@ -90,6 +93,9 @@ impl Sources {
         lines.iter().map(text).collect()
     }
 }
+
+/// Functions that are shown without their lines: what an interpreter was doing inside tells little.
+const SHOWN_MAX: usize = 4;
 
 /// The frames in which somebody would look for a mistake.
 fn of_interest(stack: &[Frame]) -> impl Iterator<Item = &Frame> {
