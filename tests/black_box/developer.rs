@@ -7,7 +7,8 @@ use portolan::stage::{Refused, System, Tenant};
 use portolan_tests::{World, components, portolan};
 use serde_json::{Value, json};
 
-/// Runs a command in a folder of its own; whether it succeeded, its stdout as JSON (else as text) and its stderr.
+/// Runs a command in a folder of its own; whether it succeeded, its stdout as JSON (else as text) and its stderr. It
+/// waits: a test that talks to a host too needs other threads, which see meanwhile that the host closes idle connections.
 fn module(folder: &Path, arguments: &[&str]) -> (bool, Value, String) {
     let mut command = std::process::Command::new(portolan());
     command.arg("module").args(arguments).current_dir(folder).env("XDG_CACHE_HOME", folder.join("cache"));
@@ -32,7 +33,7 @@ fn case(folder: &Path, name: &str, more: Value) {
     fs::write(folder.join(format!("cases/{name}.json")), case.to_string()).unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn check_gives_the_verdict_of_an_upload_in_the_same_words() {
     let world = World::of(System::SagePro).await;
     let folder = tempfile::tempdir().unwrap();
@@ -61,7 +62,7 @@ async fn check_gives_the_verdict_of_an_upload_in_the_same_words() {
     assert_eq!(said["description"], stored["description"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_real_event_runs_here_as_it_ran_there_and_becomes_a_case() {
     let world = World::of(System::SagePro).await;
     let folder = tempfile::tempdir().unwrap();
