@@ -108,9 +108,9 @@ impl Project<'_> {
             timed(Command::new(program).args(rest).current_dir(&project).env_remove("CARGO_TARGET_DIR"))?;
         let told = process::output(self.module(&project).args(["test", "--output", "json"]))?;
         let told: serde_json::Value = serde_json::from_str(&told)?;
-        let cases = told["cases"].as_array().context("no cases were run")?;
+        let cases = told.get("cases").and_then(serde_json::Value::as_array).context("no cases were run")?;
         let fuel = cases.iter().filter_map(|case| {
-            Some(format!("{} {}", case["case"].as_str()?, case["cost"]["fuel"].as_u64()?))
+            Some(format!("{} {}", case.get("case")?.as_str()?, case.pointer("/cost/fuel")?.as_u64()?))
         });
         let fuel = fuel.collect::<Vec<_>>().join(", ");
         let bytes = std::fs::metadata(project.join(format!("{name}.wasm")))?.len();
