@@ -16,6 +16,7 @@ mod crashes;
 mod customers_back;
 mod demo;
 mod desk;
+mod developer;
 mod disk;
 mod door;
 mod faults;

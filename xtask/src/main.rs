@@ -9,6 +9,7 @@
 //! | [`guests`] | `cargo xtask guests`: the mapping modules as components |
 //! | [`toolchain`] | a compiler that can build for WebAssembly, found or made |
 //! | [`suite`] | `cargo xtask test` |
+//! | [`languages`] | `cargo xtask languages`: new projects in every language, from an empty folder to a component |
 //! | [`demo`] | `cargo xtask demo` and `cargo xtask bench` |
 //! | [`proof`] | `cargo xtask crash`, `power`, `hostile`, `isolation`, `door`, `fuzz` |
 //! | [`tidy`] | the house rules that no compiler checks |
@@ -25,6 +26,7 @@
 
 mod demo;
 mod guests;
+mod languages;
 mod process;
 mod proof;
 mod repository;
@@ -56,6 +58,8 @@ enum Command {
     Test(suite::Arguments),
     /// Builds the mapping modules as components, preparing the wasm toolchain where it is missing.
     Guests,
+    /// Makes, builds and tests a new mapping in every language. Needs Node.js, Python and the registries.
+    Languages(languages::Arguments),
     /// Measures: a fresh sandbox against native code, the whole host, acknowledgements.
     Bench(demo::BenchArguments),
     /// Kills hosts and stand-ins under load, and has the stand-ins' own ledgers judge.
@@ -91,6 +95,7 @@ fn run(command: Command) -> anyhow::Result<Ended> {
         Command::Demo(arguments) => demo::run(&repository, &arguments),
         Command::Test(arguments) => suite::run(&repository, &arguments),
         Command::Guests => guests::run(&repository),
+        Command::Languages(arguments) => languages::run(&repository, &arguments),
         Command::Bench(arguments) => demo::bench(&repository, &arguments),
         Command::Crash(arguments) => proof::run(&repository, "crash", &arguments),
         Command::Power(arguments) => proof::run(&repository, "power", &arguments),

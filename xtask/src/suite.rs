@@ -37,6 +37,13 @@ impl Arguments {
     }
 }
 
+/// The SDKs of other languages: the part's name, the program that it needs (and no registry), its folder among the
+/// guests, and how its tests are run. Left out, and said so, where the program is not installed.
+const OTHER_SDKS: [(&str, &str, &str, &[&str]); 2] = [
+    ("sdk-js", "node", "sdk-js", &["--test", "test/"]),
+    ("sdk-py", "python3", "sdk-python", &["-m", "unittest", "discover", "tests"]),
+];
+
 /// Runs the parts in order, then prints what came of each.
 pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Ended> {
     let (host, guests) = (!arguments.guests_only, !arguments.host_only);
@@ -51,6 +58,18 @@ pub(crate) fn run(repository: &Repository, arguments: &Arguments) -> Result<Ende
     }
     if guests {
         parts.push(Part::timed("guests", || test(guest_tests(repository, arguments)))?);
+        for (name, program, folder, rest) in OTHER_SDKS {
+            if process::output(Command::new(program).arg("--version")).is_err() {
+                say(format!("{name} is left out: {program} is not installed"));
+                continue;
+            }
+            let mut tests = Command::new(program);
+            tests
+                .current_dir(repository.guests().join(folder))
+                .args(rest)
+                .env("PYTHONDONTWRITEBYTECODE", "1");
+            parts.push(Part::timed(name, || Ok((process::run(&mut tests)?.into(), Counts::default())))?);
+        }
     }
     println!("summary");
     for part in &parts {

@@ -5,6 +5,7 @@
 //!
 //! | you want | look at |
 //! |---|---|
+//! | to learn it, from the beginning | the [`book`] |
 //! | to write a mapping | [`Mapping`], [`mapping!`], [`Cx`], [`Stop`] |
 //! | to say what it is and may do | [`contract::Description`] |
 //! | to return what shall be done | [`contract::Plan`], [`contract::Delivery`], [`Check`] |
@@ -52,6 +53,8 @@ pub mod address;
 pub mod ask;
 pub mod back;
 pub mod bindings;
+#[cfg(not(target_family = "wasm"))]
+pub mod book;
 pub mod choose;
 pub mod contract;
 mod cx;

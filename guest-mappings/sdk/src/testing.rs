@@ -19,6 +19,7 @@
 //! assert_eq!(trial.skipped(), "WIDGET-1");
 //! ```
 
+mod cases;
 mod charge;
 mod objects;
 mod rules;
@@ -27,6 +28,7 @@ use std::{cell::RefCell, marker::PhantomData};
 
 use serde_json::{Value, json};
 
+pub use cases::cases;
 pub use charge::{TestCharge, charge};
 pub use objects::{
     TestObject, balance_transaction, checkout_session, credit_note, customer, dispute, early_fraud_warning,

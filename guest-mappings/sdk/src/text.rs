@@ -11,6 +11,8 @@
 //! # Ok::<(), portolan_sdk::text::Refused>(())
 //! ```
 
+mod ascii;
+
 use crate::stop::Stop;
 
 /// A field of an ERP by its name there, and how many characters it holds.

@@ -39,7 +39,7 @@ mod rates;
 mod register;
 mod replays;
 mod runs;
-mod schema;
+pub mod schema;
 pub mod server;
 mod sheet;
 mod signing;

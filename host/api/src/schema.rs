@@ -8,7 +8,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// When it is no JSON Schema.
-pub(crate) fn validator(schema: &Value) -> Result<Validator, ValidationError<'static>> {
+pub fn validator(schema: &Value) -> Result<Validator, ValidationError<'static>> {
     jsonschema::options()
         .offline()
         .with_pattern_options(PatternOptions::regex().size_limit(1 << 20))

@@ -15,7 +15,7 @@ use portolan_domain::{
 use portolan_store::{StoreError, mapping::Mapping, run::RunClaim};
 use serde_json::{Value, json};
 
-use crate::{Shared, connections::Unusable, refused};
+use crate::{PipelineSettings, Shared, connections::Unusable, refused};
 
 /// Levels of an answer.
 const FACT_DEPTH_MAX: usize = 100;
@@ -49,7 +49,7 @@ pub async fn fetch(
     known: &[Fact],
     needs: Vec<Need>,
 ) -> Result<Vec<Fact>, NoFacts> {
-    check(shared, description, known, &needs)?;
+    check(&shared.settings, description, known, &needs).map_err(NoFacts::Nonsense)?;
     if let Some(name) = mapping
         .life
         .grants
@@ -98,20 +98,19 @@ pub(crate) fn without_cards(mut answer: Answer) -> Answer {
     answer
 }
 
-/// Checks that a round asks for what it may.
+/// Whether a module may ask this: what it declared, no more at once than is answered, nothing twice.
 ///
 /// # Errors
-/// [`NoFacts::Nonsense`].
-pub(crate) fn check(
-    shared: &Shared,
+/// What it may not, in a sentence.
+pub fn check(
+    settings: &PipelineSettings,
     description: &Description,
     known: &[Fact],
     needs: &[Need],
-) -> Result<(), NoFacts> {
+) -> Result<(), String> {
     if needs.is_empty() {
-        return Err(NoFacts::Nonsense("the module needs facts but names none".to_owned()));
+        return Err("the module needs facts but names none".to_owned());
     }
-    let settings = &shared.settings;
     let queries = needs.iter().filter(|need| matches!(need, Need::Query(_))).count();
     let lookups = needs.len() - queries;
     for (what, count, max) in [
@@ -119,17 +118,16 @@ pub(crate) fn check(
         ("lookups and references", lookups, settings.lookups_max),
     ] {
         if count > max {
-            let text = format!("the module has {count} {what} at once, at most {max} are allowed");
-            return Err(NoFacts::Nonsense(text));
+            return Err(format!("the module has {count} {what} at once, at most {max} are allowed"));
         }
     }
     let text = |need: &Need| serde_json::to_string(need).unwrap_or_default();
     let mut told: HashSet<String> = known.iter().map(|fact| text(&fact.need)).collect();
     for need in needs {
-        check_need(need, description).map_err(NoFacts::Nonsense)?;
+        check_need(need, description)?;
         let need = text(need);
         if told.contains(&need) {
-            return Err(NoFacts::Nonsense(format!("the module asks twice for the same fact: {need}")));
+            return Err(format!("the module asks twice for the same fact: {need}"));
         }
         told.insert(need);
     }

@@ -15,6 +15,7 @@ mod harden;
 mod key;
 mod mail;
 mod masked;
+mod module;
 mod operations;
 mod secrets;
 mod serve;
@@ -70,6 +71,11 @@ enum Command {
     Event {
         #[command(subcommand)]
         command: event::EventCommand,
+    },
+    /// Mapping modules: made, built, checked, tested and run on this machine; uploaded to a running host.
+    Module {
+        #[command(subcommand)]
+        command: module::ModuleCommand,
     },
     /// Sources of a running host.
     Source {
@@ -134,6 +140,7 @@ fn carried_out(command: Command) -> ExitCode {
         Command::Audit { command } => audit::main(command),
         Command::Key { command } => key::main(command),
         Command::Event { command } => event::main(command),
+        Command::Module { command } => module::main(command),
         Command::Source { command } => source::main(command),
         Command::Config { command } => config(command),
         Command::Commands => {

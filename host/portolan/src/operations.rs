@@ -30,7 +30,6 @@ const NOUNS: &[(&str, &str)] = &[
     ("host", "The host itself."),
     ("lookup", "Lookup tables and their rows."),
     ("mapping", "Source and event kinds → module version and settings → connections."),
-    ("module", "Mapping modules."),
     ("notification", "Rules that tell alerts and successes, and what they told."),
     ("replay", "Versions executed again on stored events, and what would differ."),
     ("run", "Executions of a module on an event."),

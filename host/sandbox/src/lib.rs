@@ -70,7 +70,7 @@ pub use compiler::worker::compiler_main;
 pub use limits::{LogLimits, ModuleLimits, RunLimits};
 pub use module::Module;
 pub use refusal::{AdmitError, LoadError, Refusal, SandboxError};
-pub use report::{Cost, GuestFailure, RunReport};
+pub use report::{Cost, Frame, GuestFailure, RunReport};
 pub use sandbox::{Admitted, ModuleStats, Sandbox};
 pub use settings::{
     CompileLimits, CompilerCommand, LoadedLimits, Metering, PoolLimits, QueueLimits, SandboxSettings,

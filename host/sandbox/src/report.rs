@@ -15,6 +15,42 @@ pub struct RunReport {
     pub log_dropped: u32,
     /// What it cost.
     pub cost: Cost,
+    /// Where it was when it failed, innermost first: at most 20 functions. Empty when it did not.
+    pub stack: Vec<Frame>,
+}
+
+/// A function on the stack of a guest that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Frame {
+    /// Its name, when the module carries names; as its toolchain wrote it, without control characters.
+    pub name: Option<String>,
+    /// Its number in its core module.
+    pub index: u32,
+    /// Where in the bytes of its core module it was: what debug information is asked by.
+    pub offset: Option<u64>,
+}
+
+impl Frame {
+    /// Whether somebody who looks for a mistake would look here: it has a name, and is neither the language's way to
+    /// fail nor the way from the host to the mapping.
+    #[must_use]
+    pub fn is_of_interest(&self) -> bool {
+        self.name.is_some() && {
+            let function = self.function();
+            !PLUMBING.iter().any(|name| function.starts_with(name))
+        }
+    }
+
+    /// Its name as people write it; without one, its number.
+    #[must_use]
+    pub fn function(&self) -> String {
+        match &self.name {
+            // The number at the end tells two compilations of one function apart: nothing for people.
+            Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+            None => format!("function {}", self.index),
+        }
+    }
 }
 
 /// What a run cost. `fuel`, the bytes and the verdict are the same on every machine; the times are not.
@@ -54,8 +90,6 @@ pub enum GuestFailure {
     Trapped {
         /// The kind of trap. What the module's panic hook said is in the log.
         message: String,
-        /// Functions on the stack, innermost first, when the module carries their names.
-        frames: Vec<String>,
     },
     /// It executed more instructions than its limit allows.
     #[error("the module used up its fuel of {limit} instructions")]
@@ -159,9 +193,42 @@ impl GuestFailure {
     }
 }
 
+/// Functions named in the text of a failure.
+const TOLD_MAX: usize = 4;
+
+/// What stands between a panic and the function that panicked, and between the host and the mapping: nobody looks for a
+/// mistake there.
+const PLUMBING: [&str; 12] = [
+    "core::panicking",
+    "std::panicking",
+    "std::sys",
+    "core::result::unwrap_failed",
+    "core::option::unwrap_failed",
+    "core::option::expect_failed",
+    "rust_panic",
+    "__rust",
+    "abort",
+    "alloc::alloc::handle_alloc_error",
+    "portolan_sdk::bindings::exports",
+    "portolan:mapping/mapper",
+];
+
 impl RunReport {
     /// A run that never began.
     pub(crate) fn not_run(failure: GuestFailure) -> Self {
-        Self { verdict: Err(failure), log: Vec::new(), log_dropped: 0, cost: Cost::default() }
+        let (log, stack) = (Vec::new(), Vec::new());
+        Self { verdict: Err(failure), log, log_dropped: 0, cost: Cost::default(), stack }
+    }
+
+    /// Why it failed, and in which functions, as far as their names are known: what a person wants to read first.
+    #[must_use]
+    pub fn failure_text(&self) -> Option<String> {
+        let failure = self.verdict.as_ref().err()?;
+        let named = self.stack.iter().filter(|frame| frame.is_of_interest());
+        let named: Vec<String> = named.take(TOLD_MAX).map(Frame::function).collect();
+        if named.is_empty() {
+            return Some(failure.to_string());
+        }
+        Some(format!("{failure}, in {}", named.join(", called by ")))
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     limits::RunLimits,
     log::printable,
     module::Module,
-    report::{Cost, GuestFailure, RunReport},
+    report::{Cost, Frame, GuestFailure, RunReport},
     settings::Metering,
     state::{RunState, Stop, TimeBudget},
     ticker::Ticker,
@@ -50,6 +50,7 @@ struct Called<R> {
     log: Vec<LogLine>,
     log_dropped: u32,
     cost: Cost,
+    stack: Vec<Frame>,
 }
 
 impl Runner {
@@ -81,10 +82,12 @@ impl Runner {
         let mut called = self.in_fresh_instance(module, state, limits, bytes, call);
         let started = self.clock.monotonic();
         let mut reader = Reader::default();
-        let verdict = called.verdict.and_then(|(outcome,)| reader.outcome(outcome));
+        let verdict = std::mem::replace(&mut called.verdict, Err(GuestFailure::HostPanic));
+        let verdict = verdict.and_then(|(outcome,)| reader.outcome(outcome));
         called.cost.output_bytes = reader.bytes() as u64;
         called.cost.convert_ns = nanos(self.clock.monotonic().saturating_sub(started));
-        RunReport { verdict, log: called.log, log_dropped: called.log_dropped, cost: called.cost }
+        let Called { log, log_dropped, cost, stack, .. } = called;
+        RunReport { verdict, log, log_dropped, cost, stack }
     }
 
     /// Calls `describe`. There is no event: time stands at 1970, and random bytes are always the same.
@@ -146,6 +149,7 @@ impl Runner {
         if self.metering.fuel {
             cost.fuel = fuel.saturating_sub(store.get_fuel().unwrap_or_default());
         }
+        let stack = result.as_ref().err().map(stack).unwrap_or_default();
         let verdict = result.map_err(|error| failure(&error, store.data(), limits, fuel));
         let state = store.into_data();
         cost.memory_bytes_max = state.memory.peak_bytes() as u64;
@@ -156,7 +160,7 @@ impl Runner {
         cost.drop_ns = nanos(dropped.saturating_sub(ended));
         cost.wall_us = time.wall_us();
         cost.cpu_us = time.cpu_us();
-        Called { verdict, log, log_dropped, cost }
+        Called { verdict, log, log_dropped, cost, stack }
     }
 
     /// Everything that bounds the store, set before the guest's first instruction.
@@ -198,7 +202,7 @@ fn failure(error: &wasmtime::Error, state: &RunState, limits: &RunLimits, fuel: 
             Stop::Overtime => {
                 GuestFailure::Overtime { cpu_us: state.time.cpu_us(), wall_us: state.time.wall_us() }
             }
-            Stop::Exit | Stop::NoSuchResource => trapped(stop.to_string(), error),
+            Stop::Exit | Stop::NoSuchResource => trapped(&stop.to_string()),
         };
     }
     if error.is::<PoolConcurrencyLimitError>() {
@@ -210,23 +214,24 @@ fn failure(error: &wasmtime::Error, state: &RunState, limits: &RunLimits, fuel: 
         _ if state.memory.was_refused() => {
             GuestFailure::OutOfMemory { limit_bytes: limits.memory_bytes_max as u64 }
         }
-        Some(trap) => trapped(trap.to_string(), error),
+        Some(trap) => trapped(&trap.to_string()),
         None => not_an_outcome(error, limits),
     }
 }
 
-fn trapped(message: String, error: &wasmtime::Error) -> GuestFailure {
-    let frames = error.downcast_ref::<WasmBacktrace>().map(|trace| {
-        let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-            Some(name) => printable(name, FRAME_BYTES_MAX),
-            None => format!("function {}", frame.func_index()),
-        };
-        trace.frames().iter().map(name).collect()
-    });
-    GuestFailure::Trapped {
-        message: printable(&message, MESSAGE_BYTES_MAX),
-        frames: frames.unwrap_or_default(),
-    }
+fn trapped(message: &str) -> GuestFailure {
+    GuestFailure::Trapped { message: printable(message, MESSAGE_BYTES_MAX) }
+}
+
+/// Where the guest was when it was ended, innermost first.
+fn stack(error: &wasmtime::Error) -> Vec<Frame> {
+    let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    let frame = |frame: &wasmtime::FrameInfo| Frame {
+        name: frame.func_name().map(|name| printable(name, FRAME_BYTES_MAX)),
+        index: frame.func_index(),
+        offset: frame.module_offset().map(|offset| offset as u64),
+    };
+    trace.frames().iter().map(frame).collect()
 }
 
 /// The call ended, but what came back (or the memory that the guest offered for its input) is not what the

@@ -90,6 +90,7 @@ fn absent(error: StoreError, module: &ModuleDigest) -> ModuleError {
 }
 
 fn report(report: RunReport) -> Report {
+    let text = report.failure_text();
     let verdict = report.verdict.map_err(|failure| Failure {
         // What the host did is not said of the guest.
         code: if failure == GuestFailure::HostPanic {
@@ -97,7 +98,7 @@ fn report(report: RunReport) -> Report {
         } else {
             format!("guest-{}", failure.code())
         },
-        message: failure.to_string(),
+        message: text.unwrap_or_else(|| failure.to_string()),
         retryable: failure.is_retryable(),
     });
     Report {

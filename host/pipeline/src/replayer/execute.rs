@@ -164,7 +164,7 @@ impl Executor<'_> {
         needs: Vec<Need>,
         (told, known): (&[Fact], &HashMap<String, Answer>),
     ) -> Result<Told, Failed> {
-        if let Err(NoFacts::Nonsense(text)) = facts::check(self.shared, self.description, told, &needs) {
+        if let Err(text) = facts::check(&self.shared.settings, self.description, told, &needs) {
             return Ok(Told::Ends(failed("guest-nonsense", &text)));
         }
         let mut answered = Vec::with_capacity(needs.len());

@@ -169,6 +169,24 @@ impl Client {
         self.send(Method::GET, path, None).await
     }
 
+    /// `GET`, of what is not to be read as JSON: the text as it is.
+    ///
+    /// # Errors
+    /// [`Refused`] when the answer is not a success.
+    pub async fn get_text(&self, path: &str) -> anyhow::Result<String> {
+        let url = format!("{}{path}", self.base);
+        let request = self.http.get(&url);
+        let request = self.key.iter().fold(request, |request, key| request.bearer_auth(key));
+        let response = request.send().await.with_context(|| url.clone())?;
+        let status = response.status();
+        let bytes = response.bytes().await?;
+        if !status.is_success() {
+            let body = serde_json::from_slice(&bytes).unwrap_or_default();
+            return Err(Refused { method: Method::GET, path: path.to_owned(), status, body }.into());
+        }
+        String::from_utf8(bytes.to_vec()).with_context(|| format!("{url} is no text"))
+    }
+
     /// `POST`
     ///
     /// # Errors

@@ -105,9 +105,30 @@ async fn endless_recursion_is_a_trap_with_a_stack() {
         ..Guest::transforming("(call $deeper (i32.const 0))")
     };
     let module = setup.guest(&guest).await;
-    let Err(GuestFailure::Trapped { message, frames }) = setup.run(&module).await.verdict else { panic!() };
+    let report = setup.run(&module).await;
+    let Err(GuestFailure::Trapped { message }) = &report.verdict else { panic!() };
     assert!(message.contains("call stack exhausted"), "{message}");
-    assert_eq!(frames.len(), 20);
+    assert_eq!(report.stack.len(), 20);
+    assert_eq!(report.stack[0].function(), "deeper");
+    assert!(
+        report
+            .failure_text()
+            .unwrap()
+            .ends_with("in deeper, called by deeper, called by deeper, called by deeper")
+    );
+}
+
+#[tokio::test]
+async fn what_used_up_its_fuel_is_named() {
+    let setup = Setup::new();
+    let guest = Guest {
+        items: "(func $spins (result i32) (loop $l (br $l)) (unreachable))".into(),
+        ..Guest::transforming("(call $spins)")
+    };
+    let module = setup.guest(&guest).await;
+    let report = setup.run(&module).await;
+    assert_eq!(failure(&report), "out-of-fuel");
+    assert_eq!(report.stack[0].function(), "spins");
 }
 
 #[tokio::test]

@@ -1,0 +1,69 @@
+"""A mapping, and one call of it in the contract's JSON form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Union
+
+from .cx import Cx
+from .plan import Plan, whole_plan
+from .stop import Defer, Hold, Need, Reject, Skip
+
+
+@dataclass
+class Connection:
+    """A connection that a module uses: its name for it, the connector it must be, every operation on it."""
+
+    name: str
+    connector: str
+    operations: list[str]
+    optional: bool = False
+
+
+@dataclass
+class Description:
+    """What a module is and may do. What is not declared here is refused at run time.
+
+    ``serves`` are pairs of system and event kind, ``connections`` as ``Connection`` or its fields, ``tables`` by name with
+    what they map, ``settings`` the JSON Schema (2020-12) of the mapping's settings.
+    """
+
+    name: str
+    version: str
+    summary: str
+    serves: list[tuple[str, str]]
+    connections: list[Union[Connection, tuple[str, str, list[str]]]] = field(default_factory=list)
+    tables: dict[str, str] = field(default_factory=dict)
+    settings: Any = field(default_factory=lambda: {"type": "object"})
+
+    def required_connections(self) -> list[Connection]:
+        """All of them as ``Connection``."""
+        return [one if isinstance(one, Connection) else Connection(*one) for one in self.connections]
+
+
+class Mapping:
+    """What a module is, and what it makes of an event."""
+
+    description: Description
+
+    def map(self, cx: Cx) -> Plan:
+        """What follows from an event. Called again, from the beginning, when facts have arrived."""
+        raise NotImplementedError
+
+
+def transform(
+    mapping: Mapping, input: dict[str, Any], write: Callable[[str, str], None] = lambda level, text: None
+) -> dict[str, Any]:
+    """One call: input to outcome. What is no Stop is raised on."""
+    try:
+        return {"deliver": whole_plan(mapping.map(Cx(input, write)) or Plan())}
+    except Need as stop:
+        return {"need": stop.needs}
+    except Skip as stop:
+        return {"skip": str(stop)}
+    except Defer as stop:
+        return {"defer": {"reason": str(stop), "not-before": stop.not_before}}
+    except Hold as stop:
+        return {"hold": {"reason": str(stop), "plan": whole_plan(stop.plan)}}
+    except Reject as stop:
+        return {"reject": stop.violations}

@@ -1,0 +1,93 @@
+//! `portolan module`: what an author of a mapping does on their own machine, with the verdicts of production.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`new`] | a project that builds, tests and runs at once, from templates in this binary |
+//! | [`build`] | the project's toolchain, from the package registries to `NAME.wasm` |
+//! | [`check`] | what an upload would be told, and what the module says about itself |
+//! | [`test`] | every case of a folder, in the sandbox |
+//! | [`run`] | one event, from a file or from an environment |
+//! | [`local`] | the sandbox of the host, on this machine |
+//! | [`rounds`] | a module called round after round, under the host's rules |
+//! | [`case`] | an event, settings and facts in a file, and what is expected of them |
+
+mod build;
+mod case;
+mod check;
+mod diff;
+mod lines;
+mod local;
+mod new;
+mod profile;
+mod project;
+mod remote;
+mod rounds;
+mod run;
+mod source_map;
+mod test;
+
+use clap::{Subcommand, ValueEnum};
+
+#[derive(Subcommand)]
+pub(crate) enum ModuleCommand {
+    /// Makes a project for a new mapping: it builds, tests and runs at once.
+    New(new::NewArgs),
+    /// Builds the project of a folder with its own toolchain, and checks what comes out.
+    Build(build::BuildArgs),
+    /// Says what an upload of a component would be told, and what the module says about itself.
+    Check(check::CheckArgs),
+    /// Runs every case of a folder in the sandbox, and compares what comes out with what is expected.
+    Test(test::TestArgs),
+    /// Runs a module on one event: from a file, or a real one of an environment. Delivers nothing.
+    Run(run::RunArgs),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+pub(crate) fn main(command: ModuleCommand) -> anyhow::Result<()> {
+    match command {
+        ModuleCommand::New(args) => new::main(&args),
+        ModuleCommand::Build(args) => build::main(&args),
+        ModuleCommand::Check(args) => check::main(&args),
+        ModuleCommand::Test(args) => test::main(&args),
+        ModuleCommand::Run(args) => run::main(&args),
+    }
+}
+
+/// A line for the person who waits; data goes to stdout.
+#[expect(clippy::print_stderr, reason = "progress of a command")]
+fn say(text: impl std::fmt::Display) {
+    eprintln!("{text}");
+}
+
+/// A count as people read it: `1,234,567`.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.char_indices() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn counts_are_grouped_in_thousands() {
+        let grouped = |count| super::grouped(count);
+        assert_eq!(
+            [grouped(7), grouped(1_000), grouped(123_456), grouped(1_234_567)],
+            ["7", "1,000", "123,456", "1,234,567"]
+        );
+    }
+}
