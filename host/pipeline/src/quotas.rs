@@ -9,7 +9,7 @@
 //!   than its deliveries a second.
 //!
 //! Each exceeding is counted (`portolan_quota_exceeded_total`), told in `GET …/usage`, and an alert `quota` of the
-//! environment that ends by itself when it has not happened for [`QUIET`].
+//! environment that ends by itself when it has not happened for a minute.
 //!
 //! What is stored is read again at most every [`KEPT_FOR`]; a change through this host's API is heeded at once
 //! ([`Tenants::forget`]), one through another host within that time. That a suspended tenant's work is not claimed is
