@@ -151,6 +151,8 @@ pub(super) fn remove(conn: &Connection, seq: i64) -> Result<(), StoreError> {
         change(conn, "DELETE FROM run_records WHERE run_seq = ?1", [run])?;
         change(conn, "DELETE FROM runs WHERE seq = ?1", [run])?;
     }
+    change(conn, "DELETE FROM alert_events WHERE event_seq = ?1", [seq])?;
+    change(conn, "DELETE FROM replay_items WHERE event_seq = ?1", [seq])?;
     change(conn, "DELETE FROM events WHERE seq = ?1", [seq])?;
     Ok(())
 }

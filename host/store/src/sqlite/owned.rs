@@ -27,6 +27,7 @@ const fn of(table: &'static str, rows: &'static str, key: &'static str) -> Owned
 const TENANT: &str = "tenant = ?1";
 const BY_CONNECTION: &str = "connection IN (SELECT id FROM connections WHERE tenant = ?1)";
 const BY_SOURCE: &str = "source IN (SELECT id FROM sources WHERE tenant = ?1)";
+const BY_EVENT: &str = "event_seq IN (SELECT seq FROM events WHERE tenant = ?1)";
 const BY_DELIVERY: &str = "delivery_seq IN (SELECT seq FROM deliveries WHERE tenant = ?1)";
 
 /// Removed with their event, in this order; see [`event::remove`].
@@ -37,12 +38,20 @@ pub(super) const WITH_EVENTS: &[Owned] = &[
     of("deliveries", TENANT, "rowid"),
     of("run_records", "run_seq IN (SELECT seq FROM runs WHERE tenant = ?1)", "rowid"),
     of("runs", TENANT, "rowid"),
+    of("alert_events", BY_EVENT, "event_seq, alert_seq"),
+    of("replay_items", BY_EVENT, "replay_seq, event_seq"),
     of("events", TENANT, "rowid"),
 ];
 
 /// The others: what refers to something comes before it.
 pub(super) const OTHERS: &[Owned] = &[
     of("alerts", TENANT, "rowid"),
+    of("notices", TENANT, "rowid"),
+    Owned { table: "notification_rules", rows: TENANT, key: "rowid", secret: &["sealed_secrets"] },
+    of("settings_texts", TENANT, "tenant, sha256"),
+    of("signing_keys", TENANT, "tenant, name"),
+    of("replays", TENANT, "rowid"),
+    of("pins", "mapping IN (SELECT id FROM mappings WHERE tenant = ?1)", "mapping, number"),
     of("decisions", TENANT, "rowid"),
     of("proposals", TENANT, "rowid"),
     of("environment_settings", TENANT, "tenant, environment"),

@@ -73,6 +73,18 @@ const ALERTS_REMOVE: &str = "
         SELECT seq FROM alerts INDEXED BY alerts_scope
         WHERE tenant = ?1 AND environment = ?2 AND open = 0 AND resolved_at < ?3 LIMIT ?4)";
 
+/// Which events the same alerts were about.
+const ALERT_EVENTS_REMOVE: &str = "
+    DELETE FROM alert_events WHERE alert_seq IN (
+        SELECT seq FROM alerts INDEXED BY alerts_scope
+        WHERE tenant = ?1 AND environment = ?2 AND open = 0 AND resolved_at < ?3 LIMIT ?4)";
+
+/// What was told of alerts and successes.
+const NOTICES_REMOVE: &str = "
+    DELETE FROM notices WHERE seq IN (
+        SELECT seq FROM notices INDEXED BY notices_scope
+        WHERE tenant = ?1 AND environment = ?2 AND state IN ('sent', 'failed') AND updated_at < ?3 LIMIT ?4)";
+
 const TOMBSTONES_REMOVE: &str = "
     DELETE FROM event_tombstones WHERE (source, idempotency_key) IN (
         SELECT source, idempotency_key FROM event_tombstones INDEXED BY event_tombstones_age
@@ -85,7 +97,10 @@ const USAGE_REMOVE: &str = "
 const MODULES_OLD: &str = "
     SELECT seq, digest, component_bytes FROM modules m
     WHERE tenant = ?1 AND uploaded_at < ?2
-      AND NOT EXISTS (SELECT 1 FROM mappings p WHERE p.tenant = m.tenant AND p.module = m.digest)
+      AND NOT EXISTS (SELECT 1 FROM mappings p WHERE p.tenant = m.tenant
+                      AND (p.module = m.digest OR json_extract(p.canary, '$.module') = m.digest))
+      AND NOT EXISTS (SELECT 1 FROM mappings p JOIN pins n ON n.mapping = p.id
+                      WHERE p.tenant = m.tenant AND n.module = m.digest)
     ORDER BY seq LIMIT ?3";
 
 /// Removes one row with what hangs on it, or nothing: false when something that this file does not know refers to it.
@@ -186,7 +201,10 @@ fn walk(conn: &Connection, scope: &Scope, step: &Step) -> Result<Swept, StoreErr
 fn alerts(conn: &Connection, scope: &Scope, step: &Step) -> Result<Swept, StoreError> {
     let params =
         params![scope.tenant.as_str(), scope.environment.as_str(), millis(step.before), step.rows_max];
-    Ok(swept(change(conn, ALERTS_REMOVE, params)?, step.rows_max))
+    change(conn, ALERT_EVENTS_REMOVE, params)?;
+    let (alerts, notices) = (change(conn, ALERTS_REMOVE, params)?, change(conn, NOTICES_REMOVE, params)?);
+    let most = alerts.max(notices);
+    Ok(Swept { removed: (alerts + notices) as u64, ..swept(most, step.rows_max) })
 }
 
 fn swept(removed: usize, rows_max: u32) -> Swept {

@@ -21,10 +21,12 @@ const LOOKED_AT_MAX: u32 = 2_000;
 
 const LOOK: &str = "
     SELECT e.seq, e.kind, e.object_id, e.received_at, r.seq
-    FROM (SELECT seq, kind, object_id, received_at, source FROM events INDEXED BY events_scope
+    FROM (SELECT seq, kind, object_id, received_at, source, payload_removed_at FROM events INDEXED BY events_scope
           WHERE tenant = ?1 AND environment = ?2 AND seq < ?3 ORDER BY seq DESC LIMIT ?5) e
     LEFT JOIN runs r ON r.event_seq = e.seq AND r.mapping = ?4
     WHERE e.source = (SELECT source FROM mappings WHERE id = ?4)
+      -- What retention has removed cannot be executed again.
+      AND e.payload_removed_at IS NULL
     ORDER BY e.seq DESC";
 
 const LOOKED_AT_LAST: &str = "
@@ -33,7 +35,7 @@ const LOOKED_AT_LAST: &str = "
 
 const EVENT: &str = "
     SELECT id, tenant, environment, source, source_name, system, kind, object_id, idempotency_key,
-        occurred_at, received_at, media_type, state, reason, payload, cards_masked
+        occurred_at, received_at, media_type, state, reason, payload, cards_masked, traceparent
     FROM events WHERE seq = ?1";
 
 const RECORD: &str = "
