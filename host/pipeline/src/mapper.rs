@@ -230,13 +230,16 @@ impl Mapper {
             // The caller answers needs and asks again.
             Outcome::Need(_) => return self.dead(claim, "guest-nonsense", "unanswered needs".to_owned()),
         };
-        if let Some(name) = mapping.life.grants.as_ref().and_then(|grants| grants.refused_of_plan(&plan)) {
-            return self.dead(claim, NOT_GRANTED, not_granted(&name));
-        }
+        let refused = mapping.life.grants.as_ref().and_then(|grants| grants.refused_of_plan(&plan));
         let rules = (description, &self.shared.settings.plan);
         let end = plans::to_run_end(plan, held, &claim.event, mapping, rules, self.shared.clock.now());
         pass(Point::PlanChecked);
-        end.unwrap_or_else(|problem| self.dead(claim, problem.code(), problem.to_string()))
+        match (end, refused) {
+            // What was never declared is no question of grants.
+            (Err(problem), _) => self.dead(claim, problem.code(), problem.to_string()),
+            (Ok(_), Some(name)) => self.dead(claim, NOT_GRANTED, not_granted(&name)),
+            (Ok(end), None) => end,
+        }
     }
 
     /// Until a run is executed again that did not fail.
