@@ -56,19 +56,20 @@ const BY_KEY: &str = " AND idempotency_key = ?7 AND source IN
 /// The places of the events that were received around a time: ids begin with it, and have an index.
 const FIRST_FROM: &str = "SELECT seq FROM events WHERE id >= ?1 ORDER BY id LIMIT 1";
 const LAST_BEFORE: &str = "SELECT seq FROM events WHERE id < ?1 ORDER BY id DESC LIMIT 1";
-/// An id is older than its event's place by no more than this: an event waits for its turn to be stored.
+/// Events whose ids are so far apart stand in their order; nearer ones may have overtaken each other on their way to the
+/// writer.
 const SLACK: Duration = Duration::from_secs(600);
 
-/// The first place of an event that may have been received at or after a time.
+/// No event that was received at or after a time stands before this place: that of one that is surely older.
 fn from_place(conn: &Connection, time: Timestamp) -> Result<i64, StoreError> {
     let time = Timestamp::from_millis(time.as_millis().saturating_sub(millis_of(SLACK)));
-    Ok(first(conn, FIRST_FROM, [EventId::least(time).as_str()], |c| c.get())?.unwrap_or(i64::MAX))
+    Ok(first(conn, LAST_BEFORE, [EventId::least(time).as_str()], |c| c.get())?.unwrap_or(0))
 }
 
-/// The last place of an event that may have been received before a time.
+/// No event that was received before a time stands behind this place: that of one that is surely younger.
 fn to_place(conn: &Connection, time: Timestamp) -> Result<i64, StoreError> {
     let time = time.plus(SLACK);
-    Ok(first(conn, LAST_BEFORE, [EventId::least(time).as_str()], |c| c.get())?.unwrap_or(0))
+    Ok(first(conn, FIRST_FROM, [EventId::least(time).as_str()], |c| c.get())?.unwrap_or(i64::MAX))
 }
 
 fn millis_of(duration: Duration) -> u64 {
