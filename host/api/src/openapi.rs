@@ -38,6 +38,7 @@ const TAGS: &[(&str, &str)] = &[
     ("deliveries", "Duties to make one outbound call; the dead letters are those in state `dead`."),
     ("environment", "What an environment asks of those who decide."),
     ("alerts", "What people should hear of."),
+    ("notifications", "Rules that tell alerts and successes to people, and what they told."),
     ("audit", "Who changed what."),
     ("host", "The host itself: backups, the master key, health."),
     ("hooks", "Where senders send."),

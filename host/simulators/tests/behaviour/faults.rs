@@ -200,7 +200,7 @@ async fn calls_are_counted_and_faults_can_be_cleared() {
     sage.call("DELETE", "/_simulator/faults", &[], "").await;
     assert_eq!(sage.get("/Item/WIDGET-1").await.status, 200);
     let calls = sage.get("/_simulator/calls").await.json();
-    assert_eq!(calls, json!({"total": 2, "calls": {"GET /Item": 2}}));
+    assert_eq!(calls, json!({"total": 2, "calls": {"GET /Item": 2}, "traces": []}));
     let nonsense = sage.post("/_simulator/faults", &json!({"operation": "*", "fault": "sunshine"})).await;
     assert_eq!(nonsense.status, 400);
 }
