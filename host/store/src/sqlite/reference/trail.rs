@@ -22,9 +22,9 @@ const NEXT_SYSTEM: &str = "
     WHERE tenant = ?1 AND environment = ?2 AND system > ?3 ORDER BY system LIMIT 1";
 
 const REMEMBERED: &str = "
-    SELECT e.id, r.kind, r.object_id FROM object_references r JOIN events e ON e.seq = r.event_seq
+    SELECT r.event, r.kind, r.object_id FROM object_references r
     WHERE r.tenant = ?1 AND r.environment = ?2 AND r.system = ?3 AND r.counterpart = ?4
-    ORDER BY r.event_seq DESC LIMIT ?5";
+    ORDER BY r.event DESC LIMIT ?5";
 
 const ABOUT: &str = "
     SELECT id, system FROM events INDEXED BY events_object
