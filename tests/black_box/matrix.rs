@@ -343,7 +343,12 @@ fn wanted(caller: &Caller, row: &Row, kind: &str) -> u16 {
         (None, _) => 401,
         (Some(is), _) if !may(is, least) => 403,
         // They concern the tenant as a whole.
-        _ if caller.name.starts_with("admin of ") && WHOLE_TENANT.contains(&path) && !(row.0 == "GET" && path.ends_with("policy")) => 403,
+        _ if caller.name.starts_with("admin of ")
+            && WHOLE_TENANT.contains(&path)
+            && !(row.0 == "GET" && path.ends_with("policy")) =>
+        {
+            403
+        }
         _ if caller.elsewhere && in_environment => 404,
         (_, "nonsense") => 404,
         (_, "own") => own,
