@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use portolan::stage::{Host, SIGNING_SECRET, System, Tenant, TenantSetup, signed_headers};
+use portolan::stage::{Client, Host, SIGNING_SECRET, System, Tenant, TenantSetup, signed_headers};
 use portolan_simulators::story::StoryCharge;
 use portolan_tests::{World, accept, components, end_of, portolan, until};
 use reqwest::{Method, StatusCode};
@@ -279,6 +279,13 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// So many days after the test began.
+async fn later(world: &mut World, days: u64) {
+    world.host.stop().await.unwrap();
+    world.host.set("PORTOLAN_PROOF_AHEAD_S", Some(&(days * 86_400).to_string()));
+    world.host.start_again().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_webhook_that_comes_again_after_its_event_was_removed_posts_nothing() {
     let settings =
@@ -295,16 +302,31 @@ async fn a_webhook_that_comes_again_after_its_event_was_removed_posts_nothing() 
     };
     assert_eq!(put(json!({ "events_days": 34 })).await, 422);
     assert_eq!(put(json!({ "events_days": 401 })).await, 422, "an operator can make it longer");
-    assert_eq!(put(json!({ "events_days": 35 })).await, 200);
-    world.host.stop().await.unwrap();
-    world.host.set("PORTOLAN_PROOF_AHEAD_S", Some(&(36 * 86_400).to_string()));
-    world.host.start_again().await.unwrap();
-    until("the sweep", async || {
-        let path = format!("/api/v1/environments/sandbox/events/{event}");
-        let (status, _) = world.tenant.client.exchange(Method::GET, &path, None, &[]).await.ok()?;
-        (status == StatusCode::NOT_FOUND).then_some(())
+    assert_eq!(put(json!({ "events_days": 35, "payloads_days": 1 })).await, 200);
+    // Somebody else leaves in thirty days, if nobody changes that.
+    let leaving = another(&world, "leaving").await;
+    let delete = format!("/api/v1/tenants/{}/delete", leaving.id);
+    world.host.operator.post(&delete, &json!({ "why": "they leave", "after_days": 30 })).await.unwrap();
+
+    later(&mut world, 2).await;
+    let path = format!("/api/v1/environments/sandbox/events/{event}");
+    until("the payload's removal", async || {
+        let payload = format!("{path}/payload");
+        let (status, answer) = world.tenant.client.exchange(Method::GET, &payload, None, &[]).await.ok()?;
+        (status == StatusCode::GONE).then(|| assert_eq!(answer["code"], "payload-removed"))
     })
     .await;
+    assert_eq!(world.end_of(&event).await["standing"], "delivered", "the event is there without its payload");
+    assert_eq!(standing(&world, &leaving).await["state"], "deleting");
+
+    later(&mut world, 36).await;
+    let gone = async |client: &Client, path: &str| {
+        let (status, _) = client.exchange(Method::GET, path, None, &[]).await.ok()?;
+        (status == StatusCode::NOT_FOUND).then_some(())
+    };
+    until("the sweep", async || gone(&world.tenant.client, &path).await).await;
+    let left = format!("/api/v1/tenants/{}", leaving.id);
+    until("the removal of who left", async || gone(&world.host.operator, &left).await).await;
     let (status, answer) = world.tenant.webhook(told.event.as_bytes()).await.unwrap();
     assert_eq!((status, answer), (StatusCode::OK, json!({ "event": event, "repeat": true })));
     // The same charge, told by an event of another name: the document is there already.

@@ -1,7 +1,7 @@
 //! Who may see and do what.
 
 use portolan::stage::{Client, Refused, System, Tenant, TenantSetup};
-use portolan_tests::{World, components};
+use portolan_tests::{World, components, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -101,4 +101,39 @@ async fn a_secret_never_comes_out_again() {
         let bytes = std::fs::read(world.folder.path().join("host").join(file)).unwrap_or_default();
         assert!(!bytes.windows(canary.len()).any(|window| window == canary.as_bytes()), "{file}");
     }
+}
+
+#[tokio::test]
+async fn an_operator_sees_where_something_is_to_be_done() {
+    let world = World::of(System::SagePro).await;
+    let empty = world.host.operator.get("/api/v1/overview").await.unwrap();
+    let mine = |told: &Value| {
+        let items = told["items"].as_array().unwrap().clone();
+        items.into_iter().find(|one| one["id"] == world.tenant.id.as_str()).unwrap()
+    };
+    assert_eq!((&mine(&empty)["state"], &mine(&empty)["environments"]), (&json!("active"), &json!([])));
+    let pause = format!("/connections/{}/pause", world.tenant.connections["erp"].as_str().unwrap());
+    world.tenant.post(&pause, &json!({ "why": "so that something waits" })).await.unwrap();
+    let event = world.accept(&world.story("waits").await[0]).await;
+    let seen = until("a delivery that waits", async || {
+        let told = mine(&world.host.operator.get("/api/v1/overview").await.unwrap());
+        (told["environments"][0]["deliveries"]["pending"].as_u64() > Some(0)).then_some(told)
+    })
+    .await;
+    let there = &seen["environments"][0];
+    assert_eq!((&there["environment"], &there["runs"]), (&json!("sandbox"), &json!({ "planned": 1 })));
+    assert_eq!(there["oldest"]["event"], event.as_str(), "{there}");
+    // The tenant sees its own, and who is bound to another environment nothing of it.
+    assert_eq!(mine(&world.tenant.client.get("/api/v1/overview").await.unwrap())["environments"][0], *there);
+    let keys = format!("/api/v1/tenants/{}/keys", world.tenant.id);
+    let body = json!({ "name": "qa", "role": "tenant-viewer", "environment": "qa" });
+    let made = world.host.operator.post(&keys, &body).await.unwrap();
+    let elsewhere = world.host.operator.with_key(made["secret"].as_str().unwrap());
+    assert_eq!(mine(&elsewhere.get("/api/v1/overview").await.unwrap())["environments"], json!([]));
+    // Scraped again after the work is done, nothing is said to wait any more.
+    let page = || async { world.host.operator.get("/metrics").await.unwrap().as_str().unwrap().to_owned() };
+    assert!(page().await.contains("portolan_runs{state=\"planned\"} 1"));
+    world.tenant.post(&pause.replace("/pause", "/resume"), &json!({ "why": "go" })).await.unwrap();
+    world.end_of(&event).await;
+    assert!(page().await.contains("portolan_runs{state=\"planned\"} 0"));
 }

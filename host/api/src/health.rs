@@ -3,7 +3,8 @@
 use aide::axum::{ApiRouter, routing::get_with};
 use axum::extract::State;
 use metrics::gauge;
-use portolan_store::Backlog;
+use portolan_domain::state::{DeliveryState, RunState};
+use portolan_store::backlog::{Backlog, Whose};
 
 use crate::{
     Api,
@@ -43,17 +44,25 @@ async fn readyz(State(api): State<Api>) -> Result<Text<Plain>, Problem> {
 /// The backlog is counted when it is asked for; where the store does not answer, what is known of it is
 /// old, and everything else all the more worth knowing.
 async fn metrics(State(api): State<Api>) -> Text<Exposition> {
-    let backlog = api.shared.store.backlog().await.unwrap_or_else(|error| {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the backlog cannot be counted");
-        Backlog::default()
-    });
-    for (state, count) in backlog.runs {
-        gauge!("portolan_runs", "state" => state.as_str()).set(as_gauge(count));
-    }
-    for (state, count) in backlog.deliveries {
-        gauge!("portolan_deliveries", "state" => state.as_str()).set(as_gauge(count));
+    match api.shared.store.backlog(Whose::All).await {
+        Ok(backlog) => tell(&backlog.into_values().collect::<Vec<_>>()),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the backlog cannot be counted");
+        }
     }
     Text::new(api.metrics.render())
+}
+
+/// Every state that is not final, also when there is none in it any more.
+fn tell(backlog: &[Backlog]) {
+    for state in RunState::ALL.iter().filter(|state| !state.is_final()) {
+        let count = backlog.iter().filter_map(|one| one.runs.get(state)).sum();
+        gauge!("portolan_runs", "state" => state.as_str()).set(as_gauge(count));
+    }
+    for state in DeliveryState::ALL.iter().filter(|state| !state.is_final()) {
+        let count = backlog.iter().filter_map(|one| one.deliveries.get(state)).sum();
+        gauge!("portolan_deliveries", "state" => state.as_str()).set(as_gauge(count));
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus gauges are floats; these count rows, not money")]

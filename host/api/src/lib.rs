@@ -30,6 +30,7 @@ mod mappings;
 mod modules;
 mod notifications;
 mod openapi;
+mod overview;
 mod page;
 mod params;
 mod problem;
@@ -148,8 +149,8 @@ impl Api {
 
     /// All routes, served.
     pub fn router(self) -> Router {
-        let (router, _) = openapi::finish(routes());
-        router
+        // Without the document, which is made when it is first asked for: it costs more than all else at the start.
+        Router::from(routes())
             .fallback(problem::no_route)
             .method_not_allowed_fallback(problem::no_method)
             .layer(axum::middleware::from_fn_with_state(self.clone(), idempotency::once))
@@ -180,6 +181,7 @@ fn routes() -> ApiRouter<Api> {
         .merge(backups::routes_of_environment());
     let v1 = ApiRouter::new()
         .merge(tenants::routes())
+        .merge(overview::routes())
         .merge(standings::routes())
         .merge(exports::routes())
         .merge(usage::routes())

@@ -4,16 +4,13 @@
 use std::sync::LazyLock;
 
 use aide::{
-    axum::ApiRouter,
     generate::in_context,
     openapi::{Info, OpenApi, ReferenceOr, SecurityScheme, Tag},
     transform::TransformOperation,
 };
-use axum::Router;
 use serde_json::Value;
 
 use crate::{
-    Api,
     answer::{Text, Written},
     auth::SCHEME,
     idempotency, params, routes,
@@ -21,6 +18,7 @@ use crate::{
 
 /// What each group of operations is about; every operation is in one.
 const TAGS: &[(&str, &str)] = &[
+    ("overview", "Where something is to be done."),
     ("tenants", "The operator's customers."),
     ("keys", "Keys of this API."),
     ("usage", "What tenants used."),
@@ -66,8 +64,8 @@ pub(crate) fn op(
     move |operation| operation.id(id).summary(summary)
 }
 
-/// The routes as a router, and the document about them.
-pub(crate) fn finish(routes: ApiRouter<Api>) -> (Router<Api>, OpenApi) {
+/// The document about all routes.
+fn described() -> OpenApi {
     let mut document = OpenApi {
         info: Info {
             title: "Portolan".to_owned(),
@@ -92,7 +90,7 @@ pub(crate) fn finish(routes: ApiRouter<Api>) -> (Router<Api>, OpenApi) {
         description: Some("A key of this API.".to_owned()),
         extensions: Default::default(),
     };
-    let router = routes.finish_api_with(&mut document, |document| document.security_scheme(SCHEME, key));
+    let _served = routes().finish_api_with(&mut document, |document| document.security_scheme(SCHEME, key));
     let paths = document.paths.iter_mut().flat_map(|paths| paths.paths.iter_mut());
     for (_, item) in paths.filter(|(path, _)| idempotency::is_kept(path)) {
         let ReferenceOr::Item(item) = item else { continue };
@@ -101,13 +99,12 @@ pub(crate) fn finish(routes: ApiRouter<Api>) -> (Router<Api>, OpenApi) {
             in_context(|ctx| params::header(ctx, operation, "Idempotency-Key", text));
         }
     }
-    (router, document)
+    document
 }
 
 /// The document, as text.
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-    let (_, document) = finish(routes());
-    let mut value = serde_json::to_value(document).unwrap_or_default();
+    let mut value = serde_json::to_value(described()).unwrap_or_default();
     tidied(&mut value);
     format!("{value:#}\n")
 });

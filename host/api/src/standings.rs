@@ -162,7 +162,7 @@ fn answer(api: &Api, standing: &Standing) -> Answer {
         id: tenant.id.clone(),
         name: tenant.name.clone(),
         created_at: tenant.created_at.into(),
-        state: standing.state,
+        state: tenant.state,
         decided_by: decided.map(|decided| decided.by.clone()),
         why: decided.map(|decided| decided.why.clone()),
         decided_at: decided.map(|decided| decided.at.into()),

@@ -2,7 +2,7 @@
 
 use aide::axum::{ApiRouter, routing::get_with};
 use axum::extract::State;
-use portolan_domain::{KeyId, TenantId};
+use portolan_domain::{KeyId, TenantId, state::TenantState};
 use portolan_store::{key::Role, tenant::Tenant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,7 @@ pub(crate) struct Answer {
     id: TenantId,
     name: String,
     created_at: Time,
+    state: TenantState,
 }
 
 /// A tenant that was just made.
@@ -71,7 +72,7 @@ pub(crate) async fn create_tenant(
 ) -> Result<Created<MadeTenant>, Problem> {
     check_name(&new.name)?;
     let now = api.shared.clock.now();
-    let tenant = Tenant { id: TenantId::generate(now), name: new.name, created_at: now };
+    let tenant = Tenant::new(new.name, now);
     let made = new_key(Role::TenantAdmin, Some(tenant.id.clone()), None, "first key", now);
     let (key, secret) = made.map_err(|error| Problem::unavailable(&error))?;
     let first = FirstKey { id: key.id.clone(), role: key.role, secret: secret.expose().to_owned() };
@@ -90,7 +91,12 @@ pub(crate) async fn list_tenants(
 }
 
 fn answer(tenant: &Tenant) -> Answer {
-    Answer { id: tenant.id.clone(), name: tenant.name.clone(), created_at: tenant.created_at.into() }
+    Answer {
+        id: tenant.id.clone(),
+        name: tenant.name.clone(),
+        created_at: tenant.created_at.into(),
+        state: tenant.state,
+    }
 }
 
 /// Names of tenants, sources, connections, mappings and keys.

@@ -4,7 +4,11 @@
 use std::{collections::HashMap, time::Duration};
 
 use portolan_domain::{AlertId, Scope, Timestamp, contract::Severity};
-use portolan_store::{Oldest, StoreError, alert::NewAlert};
+use portolan_store::{
+    StoreError,
+    alert::NewAlert,
+    backlog::{Oldest, Whose},
+};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -44,7 +48,7 @@ pub(crate) async fn watch(shared: Shared, mut stopped: watch::Receiver<bool>) {
 type Seen = HashMap<String, Timestamp>;
 
 async fn look(shared: &Shared, seen: &mut Seen) -> Result<(), StoreError> {
-    let oldest = shared.store.oldest_work().await?;
+    let oldest = shared.store.oldest_work(Whose::All).await?;
     let now = shared.clock.now();
     seen.retain(|subject, _| oldest.iter().any(|one| one.subject == *subject));
     for one in &oldest {

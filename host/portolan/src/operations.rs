@@ -31,6 +31,7 @@ const NOUNS: &[(&str, &str)] = &[
     ("lookup", "Lookup tables and their rows."),
     ("mapping", "Source and event kinds → module version and settings → connections."),
     ("notification", "Rules that tell alerts and successes, and what they told."),
+    ("overview", "Where something is to be done."),
     ("replay", "Versions executed again on stored events, and what would differ."),
     ("run", "Executions of a module on an event."),
     ("tenant", "The operator's customers."),

@@ -73,11 +73,12 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         .telling(mail::mailer(&settings)?, tracing.traces());
     let listener = TcpListener::bind(settings.listen).await.with_context(|| settings.listen.to_string())?;
     let address = listener.local_addr()?;
-    let pipeline = Pipeline::start(shared.clone(), engine).await?;
     let (stop, stopped) = watch::channel(false);
     let checkpoints = checkpoints(&settings, &shared).map(|kept| tokio::spawn(kept.keep(stopped.clone())));
-    let api = Api::new(shared, sandbox, vault, metrics, api_settings(&settings)).with_rotation(rotation);
-    let router = api.router();
+    let api = Api::new(shared.clone(), sandbox, vault, metrics, api_settings(&settings));
+    let router = api.with_rotation(rotation).router();
+    // The door is ready before the work goes on: an event that kills the host must not keep it from being told so.
+    let pipeline = Pipeline::start(shared, engine).await?;
     let server =
         tokio::spawn(portolan_api::server::serve(listener, router, server_settings(&settings), stopped));
     announce(&address.to_string(), operator_key.as_ref())?;

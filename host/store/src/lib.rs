@@ -42,6 +42,7 @@
 
 pub mod alert;
 pub mod audit;
+pub mod backlog;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod connection;
@@ -75,6 +76,7 @@ use portolan_domain::Timestamp;
 pub trait Store:
     alert::Alerts
     + audit::Audits
+    + backlog::Backlogs
     + connection::Connections
     + delivery::Deliveries
     + desk::Desk
@@ -122,35 +124,6 @@ pub trait Upkeep: Send + Sync {
 
     /// How many bytes can still be written where the store keeps its files. None when that is not this machine's concern.
     async fn free_bytes(&self) -> Result<Option<u64>, StoreError>;
-
-    /// How many runs and deliveries are in each state that is not final: for metrics.
-    async fn backlog(&self) -> Result<Backlog, StoreError>;
-
-    /// In every environment that has any: the oldest run and the oldest delivery that are not finished and wait for no
-    /// person, nor for what their module said has yet to arrive.
-    async fn oldest_work(&self) -> Result<Vec<Oldest>, StoreError>;
-}
-
-/// The oldest unfinished work of an environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Oldest {
-    /// Whose.
-    pub scope: portolan_domain::Scope,
-    /// The id of the run or delivery.
-    pub subject: String,
-    /// Of which event.
-    pub event: portolan_domain::EventId,
-    /// When it was stored.
-    pub since: Timestamp,
-}
-
-/// Unfinished work, over all tenants.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Backlog {
-    /// Runs by state.
-    pub runs: Vec<(portolan_domain::state::RunState, u64)>,
-    /// Deliveries by state.
-    pub deliveries: Vec<(portolan_domain::state::DeliveryState, u64)>,
 }
 
 /// What a caller of the store can act on.

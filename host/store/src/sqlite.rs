@@ -28,10 +28,11 @@ use std::{
 use portolan_domain::Timestamp;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use crate::{Backlog, Oldest, Store, StoreError, Upkeep, audit::AuditKey, run::Executing};
+use crate::{Store, StoreError, Upkeep, audit::AuditKey, run::Executing};
 
 mod alert;
 mod audit;
+mod backlog;
 mod backup;
 mod checkpoint;
 mod connection;
@@ -72,7 +73,6 @@ mod writer;
 pub use audit::{AuditCopy, read_audit};
 pub use backup::{Restore, Restored};
 use error::Hindrance;
-use row::Columns;
 
 /// Versions before this one can corrupt a write-ahead log when two connections write and checkpoint at once.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
@@ -264,78 +264,7 @@ impl Upkeep for SqliteStore {
         // Not what is kept back for root.
         Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
     }
-
-    async fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.read(|conn| {
-            let read = |c: &mut Columns<'_, '_>| Ok((c.parsed()?, c.count()?));
-            let runs = row::all(conn, BACKLOG_RUNS, [], read)?;
-            let read = |c: &mut Columns<'_, '_>| Ok((c.parsed()?, c.count()?));
-            let deliveries = row::all(conn, BACKLOG_DELIVERIES, [], read)?;
-            Ok(Backlog { runs, deliveries })
-        })
-        .await
-    }
-
-    async fn oldest_work(&self) -> Result<Vec<Oldest>, StoreError> {
-        self.read(|conn| {
-            let read = |c: &mut Columns<'_, '_>| {
-                Ok(Oldest { scope: c.scope()?, subject: c.get()?, event: c.parsed()?, since: c.time()? })
-            };
-            let mut found = row::all(conn, OLDEST_RUNS, [OLDEST_LOOKED_AT], read)?;
-            found.extend(row::all(conn, OLDEST_DELIVERIES, [], read)?);
-            Ok(found)
-        })
-        .await
-    }
 }
-
-/// Counts by probing the state index per scope, so that finished rows are never walked over.
-const BACKLOG_RUNS: &str = "
-    WITH scope (tenant, environment) AS (
-        SELECT t.id, e.column1 FROM tenants t, (VALUES ('sandbox'), ('qa'), ('production')) e)
-    SELECT r.state, count(*) FROM scope s JOIN runs r INDEXED BY runs_state
-    ON r.tenant = s.tenant AND r.environment = s.environment
-       AND r.state IN ('pending', 'leased', 'planned', 'held', 'dead')
-    GROUP BY r.state ORDER BY r.state";
-
-const BACKLOG_DELIVERIES: &str = "
-    WITH scope (tenant, environment) AS (
-        SELECT t.id, e.column1 FROM tenants t, (VALUES ('sandbox'), ('qa'), ('production')) e)
-    SELECT d.state, count(*) FROM scope s JOIN deliveries d INDEXED BY deliveries_state
-    ON d.tenant = s.tenant AND d.environment = s.environment
-       AND d.state IN ('waiting', 'pending', 'leased', 'held', 'in-doubt', 'dead')
-    GROUP BY d.state ORDER BY d.state";
-
-/// Pending runs of one environment that are looked at, oldest first, to find one that was not deferred.
-const OLDEST_LOOKED_AT: i64 = 1_000;
-
-/// The first of a state is the oldest: the state index has rows in the order of their `seq`.
-const OLDEST_RUNS: &str = "
-    WITH scope (tenant, environment) AS (
-        SELECT t.id, e.column1 FROM tenants t, (VALUES ('sandbox'), ('qa'), ('production')) e)
-    SELECT r.tenant, r.environment, r.id, e.id, r.created_at FROM scope s
-    JOIN runs r ON r.seq = (
-        SELECT min(seq) FROM (
-            SELECT seq FROM (SELECT p.seq, p.deferred FROM runs p INDEXED BY runs_state
-                WHERE p.tenant = s.tenant AND p.environment = s.environment AND p.state = 'pending'
-                ORDER BY p.seq LIMIT ?1) WHERE deferred = 0
-            UNION ALL
-            SELECT min(l.seq) FROM runs l INDEXED BY runs_state
-            WHERE l.tenant = s.tenant AND l.environment = s.environment AND l.state = 'leased'))
-    JOIN events e ON e.seq = r.event_seq";
-
-const OLDEST_DELIVERIES: &str = "
-    WITH scope (tenant, environment) AS (
-        SELECT t.id, e.column1 FROM tenants t, (VALUES ('sandbox'), ('qa'), ('production')) e)
-    SELECT d.tenant, d.environment, d.id, e.id, d.created_at FROM scope s
-    JOIN deliveries d ON d.seq = (
-        SELECT min(seq) FROM (
-            SELECT min(p.seq) AS seq FROM deliveries p INDEXED BY deliveries_state
-            WHERE p.tenant = s.tenant AND p.environment = s.environment AND p.state = 'pending'
-            UNION ALL
-            SELECT min(l.seq) FROM deliveries l INDEXED BY deliveries_state
-            WHERE l.tenant = s.tenant AND l.environment = s.environment AND l.state = 'leased'))
-    JOIN events e ON e.seq = d.event_seq";
 
 fn unavailable(error: std::io::Error) -> StoreError {
     StoreError::Unavailable(Box::new(error))

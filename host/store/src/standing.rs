@@ -1,9 +1,7 @@
 //! How an operator lets a tenant be served: its state, its quotas, how long what is finished is kept, and its end.
 
 use async_trait::async_trait;
-use portolan_domain::{
-    TenantId, Timestamp, quota::QuotaChange, retention::RetentionChange, state::TenantState,
-};
+use portolan_domain::{TenantId, Timestamp, quota::QuotaChange, retention::RetentionChange};
 
 use crate::{StoreError, key::Key, run::Decision, tenant::Tenant};
 
@@ -12,8 +10,6 @@ use crate::{StoreError, key::Key, run::Decision, tenant::Tenant};
 pub struct Standing {
     /// Who.
     pub tenant: Tenant,
-    /// Whether it is served.
-    pub state: TenantState,
     /// Who decided so, and why; none while nobody has.
     pub decided: Option<Decision>,
     /// When a tenant that is `deleting` is removed without anybody's word.

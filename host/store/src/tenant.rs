@@ -1,7 +1,7 @@
 //! Tenants: the operator's customers.
 
 use async_trait::async_trait;
-use portolan_domain::{TenantId, Timestamp};
+use portolan_domain::{TenantId, Timestamp, state::TenantState};
 
 use crate::{Page, StoreError};
 
@@ -14,6 +14,16 @@ pub struct Tenant {
     pub name: String,
     /// Since when.
     pub created_at: Timestamp,
+    /// Whether it is served.
+    pub state: TenantState,
+}
+
+impl Tenant {
+    /// A new one, which is served.
+    #[must_use]
+    pub fn new(name: String, now: Timestamp) -> Self {
+        Self { id: TenantId::generate(now), name, created_at: now, state: TenantState::Active }
+    }
 }
 
 /// Tenants.

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use portolan_domain::{TenantId, Timestamp};
+use portolan_domain::Timestamp;
 use portolan_store::{
     audit::{
         Actor, AuditKey, Audits, Chain, Change, Checkpoint, Entry, Head, Tampering, acts, in_request,
@@ -52,7 +52,7 @@ async fn chains() -> BTreeMap<String, Chain> {
     store.audit_unlock(KEY);
     let at = Timestamp::from_millis(1_700_000_000_000);
     for name in ["one", "two"] {
-        let tenant = Tenant { id: TenantId::generate(at), name: name.to_owned(), created_at: at };
+        let tenant = Tenant::new(name.to_owned(), at);
         store.tenant_create(tenant.clone()).await.unwrap();
         for number in 0..24 {
             in_request(async {

@@ -92,7 +92,7 @@ impl Known {
     }
 
     pub(super) fn learn(&mut self, standing: &Standing, quotas: Quotas, now: Duration) {
-        self.stands(standing.state, quotas, now);
+        self.stands(standing.tenant.state, quotas, now);
         self.stored_bytes = standing.stored_bytes;
         self.read_at = now;
     }

@@ -2,7 +2,7 @@
 
 use portolan_domain::{
     AlertId, ConnectionId, DeliveryId, Environment, KeyId, MappingId, ModuleDigest, Scope, SourceId,
-    TenantId, Timestamp, contract::Severity,
+    Timestamp, contract::Severity,
 };
 use serde_json::json;
 
@@ -44,8 +44,7 @@ pub async fn names_are_unique_in_their_scope(place: &dyn Place) {
     let mapping = Mapping { id: MappingId::generate(START), ..world.a_mapping("orders") };
     assert!(conflicts(store.mapping_create(mapping).await));
     let name = world.scope.tenant.to_string();
-    let tenant = Tenant { id: TenantId::generate(START), name, created_at: START };
-    assert!(conflicts(store.tenant_create(tenant).await));
+    assert!(conflicts(store.tenant_create(Tenant::new(name, START)).await));
 }
 
 pub async fn what_is_configured_reads_back_as_it_was_stored(place: &dyn Place) {

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use portolan_domain::{
-    ModuleDigest,
+    AlertId, ModuleDigest, TenantId,
+    contract::Severity,
     state::{DeliveryState, RunState},
 };
+use serde_json::Value;
 
 use super::{
     Place,
@@ -13,6 +15,8 @@ use super::{
 };
 use crate::{
     ClaimRequest,
+    alert::NewAlert,
+    backlog::{Backlog, Whose},
     run::{Executing, ModuleDeaths, RunClaim, RunEnd},
 };
 
@@ -162,14 +166,31 @@ pub async fn the_backlog_counts_what_is_not_final(place: &dyn Place) {
     let claim = world.claim_run(START).await;
     world.finish_run(&claim, RunEnd::Skipped { reason: why("nothing") }, START).await;
     world.accept("ch_3").await;
-    let backlog = world.store.backlog().await.unwrap();
-    let mut runs = backlog.runs;
-    runs.retain(|(_, count)| *count > 0);
-    runs.sort_unstable();
-    assert_eq!(runs, [(RunState::Pending, 1), (RunState::Planned, 1)]);
-    let mut deliveries = backlog.deliveries;
-    deliveries.retain(|(_, count)| *count > 0);
-    deliveries.sort_unstable();
-    assert_eq!(deliveries, [(DeliveryState::Waiting, 1), (DeliveryState::Dead, 1)]);
+    let alert = NewAlert {
+        id: AlertId::generate(START),
+        severity: Severity::Critical,
+        code: "connection-down".to_owned(),
+        title: "down".to_owned(),
+        detail: Value::Null,
+        at: START,
+    };
+    world.store.alert_raise(&world.scope, alert).await.unwrap();
+    let expected = Backlog {
+        runs: [(RunState::Pending, 1), (RunState::Planned, 1)].into(),
+        deliveries: [(DeliveryState::Waiting, 1), (DeliveryState::Dead, 1)].into(),
+        alerts: [(Severity::Critical, 1)].into(),
+    };
+    let these = Whose::These(vec![world.scope.tenant.clone()]);
+    for whose in [Whose::All, these] {
+        assert_eq!(
+            world.store.backlog(whose).await.unwrap(),
+            [(world.scope.clone(), expected.clone())].into()
+        );
+    }
+    let others = Whose::These(vec![TenantId::generate(START)]);
+    assert!(world.store.backlog(others.clone()).await.unwrap().is_empty());
+    let oldest = world.store.oldest_work(Whose::All).await.unwrap();
+    assert_eq!(oldest.len(), 1, "{oldest:?}");
+    assert!(world.store.oldest_work(others).await.unwrap().is_empty());
     assert_eq!(world.run_state(&run).await, RunState::Planned);
 }

@@ -96,11 +96,11 @@ fn a_key(tenant: &TenantId, secret: u8) -> Key {
 
 pub async fn a_tenant_and_its_first_key_are_stored_together(place: &dyn Place) {
     let store = place.open().await;
-    let tenant = Tenant { id: TenantId::generate(START), name: "one".to_owned(), created_at: START };
+    let tenant = Tenant::new("one".to_owned(), START);
     store.tenant_create_with_key(tenant.clone(), a_key(&tenant.id, 7)).await.unwrap();
     assert!(store.key_find([7; 32]).await.unwrap().is_some());
     // The same secret again: neither is stored.
-    let other = Tenant { id: TenantId::generate(START), name: "two".to_owned(), created_at: START };
+    let other = Tenant::new("two".to_owned(), START);
     let refused = store.tenant_create_with_key(other.clone(), a_key(&other.id, 7)).await;
     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
     assert!(matches!(store.tenant_get(&other.id).await, Err(StoreError::NotFound)));
@@ -111,7 +111,7 @@ pub async fn what_is_set_for_a_tenant_reads_back(place: &dyn Place) {
     let other = world.another_world().await;
     let (store, tenant) = (&world.store, &world.scope.tenant);
     let standing = store.standing(tenant).await.unwrap();
-    assert_eq!((standing.state, standing.modules), (TenantState::Active, 1));
+    assert_eq!((standing.tenant.state, standing.modules), (TenantState::Active, 1));
     assert!(store.standings_apart().await.unwrap().is_empty());
     let quotas = QuotaChange { runs_max: Some(2), ..QuotaChange::default() };
     let retention = RetentionChange { alerts_days: Some(7), ..RetentionChange::default() };
@@ -208,7 +208,7 @@ pub async fn s26_nobody_is_removed_before_it_is_confirmed(place: &dyn Place) {
     assert!(store.tenants_to_purge(days(31)).await.unwrap().is_empty());
     store.tenant_delete(tenant, days(30), decision(START)).await.unwrap();
     assert_eq!(store.tenants_to_purge(days(30)).await.unwrap(), std::slice::from_ref(tenant));
-    assert_eq!(store.standing(tenant).await.unwrap().state, TenantState::Purging);
+    assert_eq!(store.standing(tenant).await.unwrap().tenant.state, TenantState::Purging);
     assert!(matches!(store.tenant_resume(tenant, decision(START)).await, Err(StoreError::Conflict(_))));
 }
 

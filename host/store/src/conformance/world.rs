@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use portolan_domain::{
     AlertId, ConnectionId, DeliveryId, Environment, EventId, MappingId, ModuleDigest, RunId, Scope, SourceId,
-    TenantId, Timestamp,
+    Timestamp,
     contract::{Description, Reference, ReferenceKey, Severity},
     state::{DeliveryState, EventState, RunState},
     verdict::CallFailure,
@@ -50,10 +50,10 @@ pub struct World {
 impl World {
     /// A new tenant with one source, connection and mapping.
     pub async fn new(store: Arc<dyn Store>) -> Self {
-        let tenant = TenantId::generate(START);
-        let name = tenant.to_string();
-        store.tenant_create(Tenant { id: tenant.clone(), name, created_at: START }).await.unwrap();
-        let scope = Scope { tenant, environment: Environment::Production };
+        let mut tenant = Tenant::new(String::new(), START);
+        tenant.name = tenant.id.to_string();
+        let scope = Scope { tenant: tenant.id.clone(), environment: Environment::Production };
+        store.tenant_create(tenant).await.unwrap();
         let world = Self {
             store,
             scope,

@@ -65,7 +65,7 @@ const fn rank(severity: Severity) -> i64 {
 }
 
 /// The table's CHECK admits 0 to 2.
-const fn severity(rank: i64) -> Severity {
+pub(super) const fn severity(rank: i64) -> Severity {
     match rank {
         0 => Severity::Info,
         1 => Severity::Warning,

@@ -48,8 +48,7 @@ pub(super) fn is_served(conn: &Connection, tenant: &str) -> Result<bool, StoreEr
 
 fn read(c: &mut Columns<'_, '_>) -> Result<Standing, StoreError> {
     Ok(Standing {
-        tenant: Tenant { id: c.parsed()?, name: c.get()?, created_at: c.time()? },
-        state: c.parsed()?,
+        tenant: tenant::read(c)?,
         decided: decision::read_option(c)?,
         ends_at: c.time_option()?,
         quotas: c.json_or_default::<QuotaChange>()?,
@@ -201,7 +200,7 @@ impl Standings for SqliteStore {
         let mut purging = Vec::new();
         for standing in apart {
             let id = standing.tenant.id;
-            match standing.state {
+            match standing.tenant.state {
                 TenantState::Purging => purging.push(id),
                 TenantState::Deleting if standing.ends_at.is_some_and(|end| end <= now) => {
                     let why = "the time that was given for it is over".to_owned();

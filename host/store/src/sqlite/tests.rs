@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use super::{SqliteStore, connection, delivery, durable, mapping, migrate, pause, run, standing, wake};
 use crate::{
-    Page, StoreError, Upkeep,
+    Page, StoreError,
+    backlog::{Backlogs, Whose},
     conformance::world::{START, World, delivered, plan, request},
     run::RunEnd,
 };
@@ -54,7 +55,7 @@ async fn a_reader_that_panicked_gives_its_connection_back() {
     for _ in 0..10 {
         assert!(store.read::<(), _>(|_| panic!("on purpose")).await.is_err());
     }
-    store.backlog().await.unwrap();
+    store.backlog(Whose::All).await.unwrap();
 }
 
 /// A schema with one run and one delivery, without anything around them.
@@ -266,8 +267,8 @@ async fn a_row_that_cannot_be_read_keeps_nobody_elses_from_being_claimed() {
     let mut codes: Vec<_> = alerts.iter().map(|alert| alert.code.as_str()).collect();
     codes.sort_unstable();
     assert_eq!(codes, ["delivery-unreadable", "run-unreadable"]);
-    let backlog = crate::Upkeep::backlog(&*store).await.unwrap();
-    assert!(backlog.deliveries.contains(&(DeliveryState::Dead, 1)), "{backlog:?}");
+    let backlog = store.backlog(Whose::All).await.unwrap();
+    assert_eq!(backlog[&world.scope].deliveries.get(&DeliveryState::Dead), Some(&1), "{backlog:?}");
     assert!(Deliveries::delivery_next_due(&*store, START).await.is_ok());
 }
 
