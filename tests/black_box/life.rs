@@ -191,6 +191,18 @@ async fn a_pin_is_moved_after_a_clean_replay_only_and_a_rollback_needs_nothing()
     assert_eq!(told["promotion"]["code"], "replay-differs", "{told:#}");
     assert_eq!(mapping(&world).await["module"], json!(same));
 
+    // A replay speaks for what was executed, on the mapping's own runs, and for nothing else.
+    let mut settings = mapping(&world).await["settings"].clone();
+    settings["guest_customer"] = json!("CASH");
+    for (asked, pin_settings) in
+        [(json!({ "events": 5 }), settings), (json!({ "events": 5, "without_runs": true }), Value::Null)]
+    {
+        let clean = replayed(&world, asked).await;
+        let wanted = json!({ "module": same, "settings": pin_settings,
+                             "after_replay": { "events": 5, "replay": clean["id"] } });
+        assert_eq!(refusal(pin(wanted).await.unwrap_err()).1, "replay-unfit");
+    }
+
     // The same replay, with what differs listed; but not with something else listed.
     let listed = |place: &str| {
         json!({ "module": changed, "after_replay": {

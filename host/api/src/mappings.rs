@@ -32,6 +32,8 @@ use crate::{
 
 /// Event kinds of one mapping.
 const KINDS_MAX: usize = 100;
+/// Settings of one mapping, as JSON.
+const SETTINGS_BYTES_MAX: usize = 256 << 10;
 
 pub(crate) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
@@ -247,6 +249,11 @@ pub(crate) async fn check(api: &Api, mapping: &Mapping, description: &Descriptio
 }
 
 pub(crate) fn check_settings(mapping: &Mapping, description: &Description) -> Result<(), Problem> {
+    if mapping.settings.to_string().len() > SETTINGS_BYTES_MAX {
+        let text =
+            format!("Settings have at most {SETTINGS_BYTES_MAX} bytes; put tables into lookup tables.");
+        return Err(Problem::unprocessable("invalid-settings", text));
+    }
     let validator = crate::schema::validator(&description.settings_schema)
         .map_err(|error| refuse(format!("the module's settings schema is no JSON Schema: {error}")))?;
     let errors: Vec<Value> = validator

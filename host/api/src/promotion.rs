@@ -34,6 +34,7 @@ use crate::{
     params::Id,
     problem::Problem,
     replays::{NeedsBy, busy},
+    runs::Why,
     versions::{self, Wanted},
 };
 
@@ -61,7 +62,8 @@ pub(crate) struct NewPin {
     /// What is granted to a version that asks for more, by the names that the refusal tells.
     #[serde(default)]
     grant: Vec<String>,
-    /// In your words; kept with the pin.
+    /// In your words, 1 to 1,000 characters; kept with the pin.
+    #[schemars(length(min = 1, max = 1000))]
     why: Option<String>,
     after_replay: Option<AfterReplay>,
 }
@@ -148,7 +150,8 @@ pub(crate) async fn pin_mapping(
         grants: None,
     };
     let pin = wanted.checked(&api, &mapping).await?.unwrap_or_default();
-    let pin = PinChange { by: Some(caller.key.to_string()), why: new.why, ..pin };
+    let why = new.why.map(|why| Why { why }.by(&caller, api.shared.clock.now())).transpose()?;
+    let pin = PinChange { by: Some(caller.key.to_string()), why: why.map(|decision| decision.why), ..pin };
     match new.after_replay {
         None => moved(&api, &mapping, pin, None).await,
         Some(after) => after_replay(&api, &mapping, pin, after).await,
@@ -184,15 +187,7 @@ async fn after_replay(
     let store = &api.shared.store;
     if let Some(id) = after.replay {
         let replay = store.replay_get(&mapping.scope, &id).await?;
-        if replay.events_max < after.events {
-            return Err(unfit("it was asked for fewer events"));
-        }
-        let wanted = Mapping {
-            module: pin.module.clone().unwrap_or(mapping.module.clone()),
-            settings: pin.settings.clone().unwrap_or(mapping.settings.clone()),
-            ..mapping.clone()
-        };
-        check_replay(api, &wanted, &replay, allowed.as_deref())?;
+        check_replay(api, (mapping, &pin), &replay, (after.events, allowed.as_deref()))?;
         return moved(api, mapping, pin, Some(id)).await;
     }
     let now = api.shared.clock.now();
@@ -216,25 +211,29 @@ async fn after_replay(
     Ok(Pinned { state: "replaying", pin: mapping.life.pin, replay: Some(id) })
 }
 
-fn unfit(why: &str) -> Problem {
+fn unfit(why: impl std::fmt::Display) -> Problem {
     Problem::unprocessable("replay-unfit", format!("The replay cannot speak for this pin: {why}."))
 }
 
-/// Whether a replay shows that this version may be put to work. `listed`: the places that may differ.
+/// Whether a replay shows that the mapping may be given this version and these settings. `demanded`: so many events;
+/// `listed`: the places that may differ.
 pub(crate) fn check_replay(
     api: &Api,
-    wanted: &Mapping,
+    (mapping, pin): (&Mapping, &PinChange),
     replay: &Replay,
-    listed: Option<&[String]>,
+    (demanded, listed): (u64, Option<&[String]>),
 ) -> Result<(), Problem> {
     let asked = &replay.asked;
+    let settings = pin.settings.as_ref().unwrap_or(&mapping.settings);
     let same_settings = match &asked.settings {
-        ReplaySettings::Given(settings) => *settings == wanted.settings,
-        ReplaySettings::Recorded | ReplaySettings::Present => true,
+        ReplaySettings::Given(given) => given == settings,
+        // Each run's own say nothing about others.
+        ReplaySettings::Recorded => *settings == mapping.settings,
     };
     let is_whole =
         asked.kinds.is_empty() && asked.object_id.is_none() && asked.from.is_none() && asked.until.is_none();
-    let why = if replay.mapping != wanted.id || replay.module != wanted.module {
+    let module = pin.module.as_ref().unwrap_or(&mapping.module);
+    let why = if replay.mapping != mapping.id || replay.module != *module {
         Some("it is of another mapping or version")
     } else if replay.kind != ReplayKind::Replay || replay.state != ReplayState::Done {
         Some("it is not done")
@@ -242,6 +241,10 @@ pub(crate) fn check_replay(
         Some("it had other settings")
     } else if !is_whole {
         Some("it left out some of the mapping's events")
+    } else if asked.without_runs {
+        Some("it counts events that the mapping has no run on")
+    } else if replay.events_max < demanded {
+        Some("it was asked for fewer events")
     } else if api.shared.clock.now().since(replay.created_at) > AGE_MAX {
         Some("it is more than a day old")
     } else {
@@ -249,6 +252,10 @@ pub(crate) fn check_replay(
     };
     if let Some(why) = why {
         return Err(unfit(why));
+    }
+    if !replay.tally.is_enough(demanded, replay.events_max) {
+        let compared = replay.tally.compared();
+        return Err(unfit(format_args!("only {compared} events could be compared")));
     }
     replay.tally.check(&listed.map_or(Allowed::None, Allowed::Listed)).map_err(|unclean| {
         let text = "The replay shows differences that are not allowed; see them in …/replays/{id}/items.";

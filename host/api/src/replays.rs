@@ -128,15 +128,17 @@ pub(crate) struct Answer {
     events_max: u64,
     /// Events executed.
     events_done: u64,
+    /// New events that a shadow was not executed on, because too many waited.
+    passed_over: u64,
     /// Events by what came of them.
     classes: BTreeMap<Class, u64>,
-    /// At how many events each place differs. Numbers in a place are `*`.
+    /// At how many events each place differs, those that newly work left out. Numbers in a place are `*`.
     fields: BTreeMap<String, u64>,
     /// Differences at further places, which are not counted one by one.
     fields_beyond: u64,
     /// Ledger lines of the compared events, summed by currency and account.
     ledger: Vec<AccountAnswer>,
-    /// Lines of further accounts, which are not summed.
+    /// Lines of further accounts, which are not summed, of events that differ.
     lines_beyond: u64,
     /// Fuel of the compared events then and now.
     fuel_before: u64,
@@ -196,6 +198,7 @@ pub(crate) fn answer(replay: &Replay) -> Answer {
         module: replay.module.clone(),
         events_max: replay.events_max,
         events_done: replay.events_done,
+        passed_over: replay.passed_over,
         classes: tally.classes.clone(),
         fields: tally.fields.clone(),
         fields_beyond: tally.fields_beyond,
@@ -248,7 +251,8 @@ pub(crate) async fn create_replay(
     versions::module_of(&api, &caller.scope, &module).await?;
     let settings = match new.settings {
         Some(settings) => ReplaySettings::Given(Value::Object(settings)),
-        None if new.present_settings => ReplaySettings::Present,
+        // As they are now, also when they are changed meanwhile.
+        None if new.present_settings => ReplaySettings::Given(mapping.settings.clone()),
         None => ReplaySettings::Recorded,
     };
     let now = api.shared.clock.now();

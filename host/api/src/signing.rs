@@ -1,7 +1,4 @@
 //! Whose signatures a tenant trusts, and what is stopped of its modules.
-//!
-//! A signature is Ed25519 (RFC 8032) over the text `portolan-module:sha256:` and the module's digest in hex: it says which
-//! bytes are meant, and nothing else can be taken for it.
 
 use aide::{
     OperationInput,
@@ -19,11 +16,11 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use portolan_domain::{ModuleDigest, TenantId};
+use portolan_pipeline::signatures::{is_valid, signed_text};
 use portolan_store::{
     module::{Signed, SigningKey, SigningPolicy},
     run::Decision,
 };
-use ring::signature::{ED25519, UnparsedPublicKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -92,17 +89,6 @@ impl OperationInput for Signature {
         let text = "Ed25519 over `portolan-module:sha256:` and the digest in hex: 64 bytes in base64.";
         params::header(ctx, operation, "Portolan-Signature", text);
     }
-}
-
-/// What is signed of a module.
-fn signed_text(digest: &ModuleDigest) -> String {
-    format!("portolan-module:sha256:{digest}")
-}
-
-/// Whether the key has signed the module.
-pub(crate) fn is_valid(key: &SigningKey, digest: &ModuleDigest, signature: &[u8]) -> bool {
-    let public = UnparsedPublicKey::new(&ED25519, &key.public_key);
-    public.verify(signed_text(digest).as_bytes(), signature).is_ok()
 }
 
 /// The signature that an upload brings, checked with the tenant's keys; none when it brings none and need not.
@@ -222,6 +208,7 @@ pub(crate) async fn resume_module(
     api.shared.store.module_resume(&caller.tenant, &digest, decision).await?;
     api.shared.routes.forget();
     api.shared.runs_due.ring();
+    api.shared.replays_due.ring();
     Ok(NoContent)
 }
 
@@ -246,6 +233,7 @@ pub(crate) async fn resume_tenant(
     api.shared.store.tenant_go_on(&tenant, decision).await?;
     api.shared.runs_due.ring();
     api.shared.deliveries_due.ring();
+    api.shared.replays_due.ring();
     Ok(NoContent)
 }
 

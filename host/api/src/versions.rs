@@ -10,7 +10,7 @@ use aide::axum::{
 };
 use axum::{extract::State, response::NoContent};
 use portolan_domain::{ConnectionId, MappingId, ModuleDigest, ReplayId, Scope, grant::Grants};
-use portolan_pipeline::replayer::EVENTS_MAX;
+use portolan_pipeline::{replayer::EVENTS_MAX, signatures};
 use portolan_store::{
     mapping::{Canary, Mapping, MappingChange, Pin, PinChange, Shadow},
     module::Module,
@@ -132,13 +132,7 @@ pub(crate) async fn module_of(api: &Api, scope: &Scope, digest: &ModuleDigest) -
 
 /// Where the tenant demands signatures, only what a key that it trusts now has signed is pinned.
 pub(crate) async fn check_signed(api: &Api, module: &Module) -> Result<(), Problem> {
-    let policy = api.shared.store.signing_policy(&module.tenant).await?;
-    let is_trusted = module.signed.as_ref().is_some_and(|signed| {
-        policy.keys.iter().any(|key| {
-            key.name == signed.by && crate::signing::is_valid(key, &module.digest, &signed.signature)
-        })
-    });
-    if !policy.required || is_trusted {
+    if signatures::may_be_pinned(&*api.shared.store, module).await? {
         return Ok(());
     }
     let text = "The tenant demands signed modules, and this one is not signed by a key that it trusts: upload it again \
@@ -274,9 +268,7 @@ pub(crate) async fn put_shadow(
         events_max: EVENTS_MAX,
         by: caller.key.to_string(),
     };
-    let shadow = Shadow { module: new.module, replay: replay.id.clone() };
-    store.replay_create(&caller.scope, replay, 0, now).await?;
-    changed_shadow(&api, &mapping, Some(shadow)).await.map(Tagged)
+    changed_shadow(&api, &mapping, Some(replay)).await
 }
 
 /// Its differences stay where they are listed.
@@ -287,25 +279,26 @@ pub(crate) async fn delete_shadow(
 ) -> Result<Tagged<mappings::Answer>, Problem> {
     let _alone = etag::alone(&api).await;
     let mapping = api.shared.store.mapping_get(&caller.scope, &id).await?;
-    changed_shadow(&api, &mapping, None).await.map(Tagged)
+    changed_shadow(&api, &mapping, None).await
 }
 
 async fn changed_shadow(
     api: &Api,
     mapping: &Mapping,
-    shadow: Option<Shadow>,
-) -> Result<mappings::Answer, Problem> {
-    let (store, now) = (&api.shared.store, api.shared.clock.now());
-    let change = MappingChange { shadow: Some(shadow), ..MappingChange::default() };
-    let changed = store.mapping_update(&mapping.scope, &mapping.id, change, now).await?;
+    shadow: Option<NewReplay>,
+) -> Result<Tagged<mappings::Answer>, Problem> {
+    changed(api, mapping, MappingChange { shadow: Some(shadow), ..MappingChange::default() }).await
+}
+
+async fn changed(
+    api: &Api,
+    mapping: &Mapping,
+    change: MappingChange,
+) -> Result<Tagged<mappings::Answer>, Problem> {
+    let now = api.shared.clock.now();
+    let changed = api.shared.store.mapping_update(&mapping.scope, &mapping.id, change, now).await?;
     api.shared.routes.forget();
-    if let Some(before) = &mapping.life.shadow {
-        match store.replay_cancel(&mapping.scope, &before.replay, now).await {
-            Ok(()) | Err(portolan_store::StoreError::Conflict(_) | portolan_store::StoreError::NotFound) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(mappings::answer(&changed))
+    Ok(Tagged(mappings::answer(&changed)))
 }
 
 /// A version that a share of the objects goes to.
@@ -396,13 +389,18 @@ pub(crate) async fn put_canary(
     mappings::check(&api, &wanted, &module.description).await?;
     check_signed(&api, &module).await?;
     granted(&api, &mapping, &module, &[]).await?;
+    let mut events = 0;
     if let Some(replay) = &new.replay {
         let replay = store.replay_get(&caller.scope, replay).await?;
-        crate::promotion::check_replay(&api, &wanted, &replay, None)?;
-        demand_replay(&api, &caller.scope, replay.events_max).await?;
-    } else {
-        demand_replay(&api, &caller.scope, 0).await?;
+        let pin = PinChange {
+            module: Some(new.module.clone()),
+            settings: settings.clone(),
+            ..PinChange::default()
+        };
+        crate::promotion::check_replay(&api, (&mapping, &pin), &replay, (replay.events_max, None))?;
+        events = replay.events_max;
     }
+    demand_replay(&api, &caller.scope, events).await?;
     let canary = Canary {
         module: new.module,
         settings,
@@ -432,11 +430,7 @@ async fn changed_canary(
     mapping: &Mapping,
     canary: Option<Canary>,
 ) -> Result<Tagged<mappings::Answer>, Problem> {
-    let change = MappingChange { canary: Some(canary), ..MappingChange::default() };
-    let now = api.shared.clock.now();
-    let changed = api.shared.store.mapping_update(&mapping.scope, &mapping.id, change, now).await?;
-    api.shared.routes.forget();
-    Ok(Tagged(mappings::answer(&changed)))
+    changed(api, mapping, MappingChange { canary: Some(canary), ..MappingChange::default() }).await
 }
 
 /// Its runs are not begun until it is resumed. What arrives meanwhile is stored and waits; planned deliveries go on.

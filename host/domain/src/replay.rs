@@ -181,10 +181,10 @@ pub struct Comparison {
 #[must_use]
 pub fn compare(before: Option<&Ending>, after: &Ending) -> Comparison {
     let without = |class| Comparison { class, differences: Vec::new() };
+    let Some(before) = before else { return without(Class::Uncompared) };
     if let Ending::Unanswered(_) = after {
         return without(Class::NewNeed);
     }
-    let Some(before) = before else { return without(Class::Uncompared) };
     let (mut old, mut new) = (before.document(), after.document());
     same_order(&mut old, &mut new);
     let differences = diff::differences(&old, &new);

@@ -14,6 +14,7 @@
 //! * [`poller`]: asks sources that do not tell, or forget to, for what changed.
 //! * [`reconcile`]: after a restore, asks sources for what was forgotten.
 //! * [`replayer`]: executes modules again on stored events, and shadows on new ones, and delivers nothing.
+//! * [`signatures`]: whose signatures modules bear.
 //! * [`storage`]: whether the disk has room for what is new.
 //! * [`backlog`]: whether anything waits too long.
 //! * [`notifier`]: tells people what they asked to be told.
@@ -53,6 +54,7 @@ pub mod rooms;
 pub mod rotation;
 pub mod routes;
 pub mod senders;
+pub mod signatures;
 pub mod storage;
 pub mod tokens;
 pub mod traces;
@@ -294,9 +296,7 @@ impl Pipeline {
         let guilty = shared.store.run_module_deaths().await?;
         let (stop, stopped) = watch::channel(false);
         let mut loops = JoinSet::new();
-        loops.spawn(
-            replayer::Replayer::new(shared.clone(), engine.clone(), stopped.clone()).work(stopped.clone()),
-        );
+        loops.spawn(replayer::Replayer::new(shared.clone(), engine.clone()).work(stopped.clone()));
         loops.spawn(mapper::Mapper::new(shared.clone(), engine, guilty).work(stopped.clone()));
         loops.spawn(poller::Poller::new(shared.clone()).work(stopped.clone()));
         loops.spawn(reconcile::reconcile(shared.clone(), stopped.clone()));

@@ -1,10 +1,10 @@
 //! Executes modules again: replays on stored events, shadows on new ones. Nothing is delivered, remembered or raised; what
 //! comes of an event is compared with what was recorded and stored with the replay.
 //!
-//! A replay is claimed under a lease like everything else and goes on in parts: a part's events are executed, and what
-//! came of them is stored together with how far the replay has come. After a crash the next start goes on there; a
-//! replay during which hosts die again and again is failed. Its calls are made behind all live ones, so no event waits
-//! for a replay or a shadow.
+//! A replay is claimed under a lease like everything else, for one part: its events are executed, and what came of them is
+//! stored together with how far the replay has come, and how it goes on. Then it is the turn of whoever waited longest.
+//! After a crash the next start goes on there; a replay during which hosts die again and again is failed. Its calls are
+//! made behind all live ones, so no event waits for a replay or a shadow.
 //!
 //! A module is told exactly what it was told then: the event, the attempt, the settings and the facts that were recorded
 //! with the run. So the version that ran then gives the same, in every field, always.
@@ -18,6 +18,7 @@ use portolan_domain::{
 use portolan_store::{
     Finish, StoreError,
     mapping::{Mapping, MappingChange, PinChange},
+    module::Module,
     replay::{Progress, Promotion, Replay, ReplayClaim, ReplayEnd, ReplayInput, ReplayItem, ReplayKind},
 };
 use serde_json::{Value, json};
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use crate::{
     Nudge, Shared,
     engine::Engine,
+    signatures,
     work::{self, Work},
 };
 
@@ -47,15 +49,17 @@ const DEATHS_MAX: u32 = 3;
 const REST: Duration = Duration::from_secs(2);
 /// A shadow without anything to do is looked at again after this, though it is woken by what comes.
 const IDLE: Duration = Duration::from_secs(3_600);
-/// How often in a row it may rest without getting on.
+/// How often in a row a replay may rest without getting on; a shadow as often as it must.
 const RESTS_MAX: u32 = 30;
+/// After this time a part ends with the event that it is at: what was asked of others is not asked again, and a replay
+/// that waits has its turn.
+const PART_TIME: Duration = Duration::from_secs(10);
 
 /// The loop.
 #[derive(Debug)]
 pub struct Replayer {
     shared: Shared,
     engine: Arc<dyn Engine>,
-    stopped: watch::Receiver<bool>,
 }
 
 /// Why a replay does not go on now.
@@ -89,8 +93,8 @@ impl Halt {
 impl Replayer {
     /// One that has not begun.
     #[must_use]
-    pub fn new(shared: Shared, engine: Arc<dyn Engine>, stopped: watch::Receiver<bool>) -> Self {
-        Self { shared, engine, stopped }
+    pub fn new(shared: Shared, engine: Arc<dyn Engine>) -> Self {
+        Self { shared, engine }
     }
 
     /// Works until `stopped` turns true; what is under way is given back after its part.
@@ -102,48 +106,17 @@ impl Replayer {
         self.shared.steady()
     }
 
-    /// Goes on until there is a reason not to.
-    async fn go_on(&self, claim: &ReplayClaim) -> Halt {
+    /// Executes the next events: what came of them, and how the replay goes on.
+    async fn part(&self, claim: &ReplayClaim) -> Result<(Option<Progress>, ReplayEnd), Failed> {
+        let replay = &claim.replay;
         if claim.process_deaths >= DEATHS_MAX {
             let text = format!("the host died {} times while this was executed", claim.process_deaths);
-            return Halt::failed("host-died", &text);
+            return Err(Failed::Halt(Halt::failed("host-died", &text)));
         }
-        let mut tally = claim.replay.tally.clone();
-        let mut rests = 0;
-        loop {
-            match self.part(claim, &mut tally).await {
-                Ok(()) if *self.stopped.borrow() => {
-                    return Halt::End(ReplayEnd::Rests { until: self.now() });
-                }
-                Ok(()) => rests = 0,
-                Err(Failed::Halt(halt)) => return halt,
-                Err(Failed::Later(why)) => {
-                    rests += 1;
-                    if rests > RESTS_MAX {
-                        return Halt::failed("unavailable", &why);
-                    }
-                    if *self.stopped.borrow() {
-                        return Halt::End(ReplayEnd::Rests { until: self.now() });
-                    }
-                    tokio::time::sleep(REST).await;
-                }
-            }
-        }
-    }
-
-    /// Executes the next events and stores what came of them.
-    async fn part(&self, claim: &ReplayClaim, tally: &mut Tally) -> Result<(), Failed> {
-        let replay = &claim.replay;
         let store = &self.shared.store;
         let part = store.replay_part(&replay.id, PART_MAX).await?;
-        if part.is_last && part.inputs.is_empty() {
-            return Err(Failed::Halt(self.over(claim, tally).await?));
-        }
         let mapping = store.mapping_get(&replay.scope, &replay.mapping).await?;
         let module = store.module_get(&replay.scope.tenant, &replay.module).await?;
-        if module.paused.is_some() {
-            return Err(Failed::Later("the module is paused".to_owned()));
-        }
         let executor = Executor {
             shared: &self.shared,
             engine: &*self.engine,
@@ -151,49 +124,85 @@ impl Replayer {
             mapping: &mapping,
             description: &module.description,
         };
-        let mut items = Vec::with_capacity(part.inputs.len());
-        // Of this part; the replay's own only when all of it is stored.
-        let mut counted = tally.clone();
-        for input in &part.inputs {
-            items.push(one(&executor, &mapping, input, &mut counted).await?);
+        let begun = self.shared.clock.monotonic();
+        let mut progress = Progress { items: Vec::new(), tally: replay.tally.clone(), cursor: part.cursor };
+        let mut is_last = part.is_last;
+        for (number, input) in part.inputs.iter().enumerate() {
+            progress.items.push(one(&executor, &mapping, input, &mut progress.tally).await?);
+            let took = self.shared.clock.monotonic().saturating_sub(begun);
+            if took > PART_TIME && number + 1 < part.inputs.len() {
+                (progress.cursor, is_last) = (input.cursor, false);
+                break;
+            }
         }
-        let progress = Progress {
-            items,
-            tally: counted.clone(),
-            cursor: part.cursor,
-            leased_until: self.now().plus(Duration::from_millis(self.shared.settings.lease_ms)),
-        };
         metrics::counter!("portolan_replayed_events_total").increment(progress.items.len() as u64);
-        match store.replay_progress(&replay.id, &claim.lease, progress, self.now()).await? {
-            Finish::Done => *tally = counted,
-            Finish::LeaseLost => return Err(Failed::Halt(Halt::Lost)),
-        }
-        if part.is_last && replay.kind == ReplayKind::Replay {
-            return Err(Failed::Halt(self.over(claim, tally).await?));
-        }
-        Ok(())
+        let end = match replay.kind {
+            ReplayKind::Replay if is_last => self.over(&module, replay, &progress.tally).await?,
+            // Behind those of others that wait.
+            ReplayKind::Replay => ReplayEnd::Rests { until: self.now() },
+            // It goes on at once when something waits.
+            ReplayKind::Shadow => ReplayEnd::Rests { until: self.now().plus(IDLE) },
+        };
+        Ok((Some(progress), end))
     }
 
-    /// There are no more events for now.
-    async fn over(&self, claim: &ReplayClaim, tally: &Tally) -> Result<Halt, StoreError> {
-        let replay = &claim.replay;
-        let end = match (replay.kind, &replay.asked.promotion) {
-            (ReplayKind::Shadow, _) => ReplayEnd::Rests { until: self.now().plus(IDLE) },
-            (ReplayKind::Replay, None) => ReplayEnd::Done { promotion: Value::Null },
-            (ReplayKind::Replay, Some(promotion)) => {
-                ReplayEnd::Done { promotion: self.promote(replay, promotion, tally).await? }
+    /// How a replay goes on that could not now.
+    fn later(&self, claim: &ReplayClaim, why: &str) -> ReplayEnd {
+        if claim.replay.kind == ReplayKind::Replay && claim.rests >= RESTS_MAX {
+            let reason = json!({ "code": "unavailable", "message": why });
+            return ReplayEnd::Failed { reason };
+        }
+        tracing::warn!(replay.id = %claim.replay.id, "a replay cannot go on now: {why}");
+        ReplayEnd::Rests { until: self.now().plus(REST) }
+    }
+
+    /// Does the work of a lease, which ends later and later meanwhile; nothing when it was lost.
+    async fn leased<T>(&self, claim: &ReplayClaim, work: impl Future<Output = T>) -> Option<T> {
+        let lease = Duration::from_millis(self.shared.settings.lease_ms);
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Some(done),
+                () = tokio::time::sleep(lease / 3) => {}
             }
+            let until = self.now().plus(lease);
+            match self.shared.store.replay_renew(&claim.replay.id, &claim.lease, until).await {
+                Ok(Finish::Done) => {}
+                Ok(Finish::LeaseLost) => return None,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a replay's lease is not longer"
+                    );
+                }
+            }
+        }
+    }
+
+    /// There are no more events.
+    async fn over(&self, module: &Module, replay: &Replay, tally: &Tally) -> Result<ReplayEnd, StoreError> {
+        let promotion = match &replay.asked.promotion {
+            None => Value::Null,
+            Some(promotion) => self.promote((replay, module), promotion, tally).await?,
         };
-        Ok(Halt::End(end))
+        Ok(ReplayEnd::Done { promotion })
     }
 
     /// Moves the pin, if what the replay shows is allowed.
     async fn promote(
         &self,
-        replay: &Replay,
+        (replay, module): (&Replay, &Module),
         promotion: &Promotion,
         tally: &Tally,
     ) -> Result<Value, StoreError> {
+        let store = &self.shared.store;
+        if !signatures::may_be_pinned(&**store, module).await? {
+            return Ok(json!({ "state": "refused", "code": "signature-required" }));
+        }
+        if !tally.is_enough(replay.events_max, replay.events_max) {
+            let compared = tally.compared();
+            return Ok(json!({ "state": "refused", "code": "replay-unfit", "compared": compared }));
+        }
         let allowed = promotion.allowed.as_deref().map_or(Allowed::None, Allowed::Listed);
         if let Err(unclean) = tally.check(&allowed) {
             return Ok(json!({ "state": "refused", "code": "replay-differs", "unclean": unclean }));
@@ -203,7 +212,6 @@ impl Replayer {
             instead_of: Some(promotion.instead_of),
             ..MappingChange::default()
         };
-        let store = &self.shared.store;
         let moved =
             store.mapping_update(&replay.scope, &replay.mapping, change, self.shared.clock.now()).await;
         self.shared.routes.forget();
@@ -263,9 +271,15 @@ impl Work for Replayer {
     }
 
     async fn carry_out(&self, claim: ReplayClaim) {
-        let Halt::End(end) = self.go_on(&claim).await else { return };
+        let Some(part) = self.leased(&claim, self.part(&claim)).await else { return };
+        let end = match part {
+            Ok(made) => made,
+            Err(Failed::Later(why)) => (None, self.later(&claim, &why)),
+            Err(Failed::Halt(Halt::End(end))) => (None, end),
+            Err(Failed::Halt(Halt::Lost)) => return,
+        };
         let (id, now) = (&claim.replay.id, self.now());
-        tracing::info!(replay.id = %id, replay.end = ?std::mem::discriminant(&end), "replay");
+        tracing::debug!(replay.id = %id, replay.end = ?std::mem::discriminant(&end.1), "a part of a replay");
         let stored =
             work::store_end(|| self.shared.store.replay_end(id, &claim.lease, end.clone(), now)).await;
         if let Err(error) = stored {

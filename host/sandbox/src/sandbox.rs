@@ -30,7 +30,7 @@ use crate::{
     run::Runner,
     settings::SandboxSettings,
     structure::{self, Depth, Form, Structure},
-    threads::{GuestThreads, Turn},
+    threads::{BEHIND_THREADS, GuestThreads, Turn},
     ticker::Ticker,
     uploads::Uploads,
 };
@@ -104,7 +104,8 @@ impl Sandbox {
     pub fn new(settings: SandboxSettings) -> Result<Self, SandboxError> {
         check(&settings)?;
         let SandboxSettings { metering, compile, .. } = settings;
-        let slots = u32::try_from(settings.guest_threads.saturating_add(SPARE_SLOTS)).unwrap_or(u32::MAX);
+        let slots = u32::try_from(settings.guest_threads.saturating_add(SPARE_SLOTS + BEHIND_THREADS))
+            .unwrap_or(u32::MAX);
         let engine = engine::for_running(metering, &settings.pool, slots)?;
         let engine_id = EngineId::of(&engine);
         let artifacts = Artifacts::open(

@@ -18,13 +18,19 @@ use crate::{
 /// Stack of a guest thread: the guest's own 512 KiB, and ample room for the host's part of a call.
 const STACK_BYTES: usize = 4 << 20;
 
+/// Threads that no live call runs on: one, so that what nobody waits for goes on, and slowly.
+pub(crate) const BEHIND_THREADS: usize = 1;
+/// The lowest priority that there is.
+const NICE_MOST: i32 = 19;
+
 type Call = Box<dyn FnOnce() + Send>;
 
 /// The threads. When this is dropped, calls that wait are dropped and the threads end after the call they
 /// are at.
 #[derive(Debug)]
 pub(crate) struct GuestThreads {
-    shared: Arc<Shared>,
+    live: Arc<Shared>,
+    behind: Arc<Shared>,
 }
 
 struct Shared {
@@ -34,10 +40,6 @@ struct Shared {
 
 struct State {
     queue: FairQueue<Call>,
-    /// Calls that nobody waits for: taken only when nothing else waits, and never by all threads.
-    behind: FairQueue<Call>,
-    behind_running: usize,
-    behind_max: usize,
     stopped: bool,
 }
 
@@ -46,34 +48,8 @@ struct State {
 pub enum Turn {
     /// In its tenant's turn.
     Live,
-    /// When no live call of anybody waits: for replays.
+    /// On a thread that no live call waits for, at the lowest priority: for replays.
     Behind,
-}
-
-impl State {
-    fn next(&mut self) -> Option<(TenantId, Call, Turn)> {
-        if let Some((tenant, call)) = self.queue.next() {
-            return Some((tenant, call, Turn::Live));
-        }
-        if self.behind_running >= self.behind_max {
-            return None;
-        }
-        let (tenant, call) = self.behind.next()?;
-        self.behind_running = self.behind_running.saturating_add(1);
-        Some((tenant, call, Turn::Behind))
-    }
-
-    /// Says whether another call may begin because of it.
-    fn finished(&mut self, tenant: &TenantId, turn: Turn) -> bool {
-        match turn {
-            Turn::Live => self.queue.finished(tenant),
-            Turn::Behind => {
-                self.behind_running = self.behind_running.saturating_sub(1);
-                self.behind.finished(tenant);
-                self.behind.waiting() > 0
-            }
-        }
-    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -83,64 +59,65 @@ impl std::fmt::Debug for Shared {
 }
 
 impl GuestThreads {
+    /// Threads for live calls, and [`BEHIND_THREADS`] more for what nobody waits for.
     pub(crate) fn start(count: usize, nice: i32, limits: QueueLimits) -> Result<Self, SandboxError> {
-        let state = State {
-            queue: FairQueue::new(limits, count),
-            behind: FairQueue::new(limits, count),
-            behind_running: 0,
-            behind_max: count.saturating_sub(1).max(1),
-            stopped: false,
+        let threads = Self { live: Shared::new(limits, count), behind: Shared::new(limits, BEHIND_THREADS) };
+        let begin = |name: String, shared: Arc<Shared>, nice: i32| {
+            let serve = move || {
+                lower_priority(nice);
+                shared.serve();
+            };
+            let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES);
+            thread.spawn(serve).map_err(SandboxError::io("starting a guest thread"))
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new() });
-        let threads = Self { shared: shared.clone() };
         for number in 0..count {
-            let shared = shared.clone();
-            thread::Builder::new()
-                .name(format!("guest-{number}"))
-                .stack_size(STACK_BYTES)
-                .spawn(move || {
-                    lower_priority(nice);
-                    shared.serve();
-                })
-                .map_err(SandboxError::io("starting a guest thread"))?;
+            begin(format!("guest-{number}"), threads.live.clone(), nice)?;
+        }
+        for number in 0..BEHIND_THREADS {
+            begin(format!("guest-behind-{number}"), threads.behind.clone(), NICE_MOST)?;
         }
         Ok(threads)
     }
 
     /// Has a call made on one of the threads, in the tenant's turn.
     pub(crate) fn run(&self, (tenant, turn): (&TenantId, Turn), call: Call) -> Result<(), Full> {
-        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match turn {
-            Turn::Live => state.queue.push(tenant, call)?,
-            Turn::Behind => state.behind.push(tenant, call)?,
-        }
-        drop(state);
-        self.shared.wake.notify_one();
+        let shared = match turn {
+            Turn::Live => &self.live,
+            Turn::Behind => &self.behind,
+        };
+        shared.state.lock().unwrap_or_else(PoisonError::into_inner).queue.push(tenant, call)?;
+        shared.wake.notify_one();
         Ok(())
     }
 
-    /// Calls that wait.
+    /// Live calls that wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).queue.waiting()
+        self.live.state.lock().unwrap_or_else(PoisonError::into_inner).queue.waiting()
     }
 }
 
 impl Drop for GuestThreads {
     fn drop(&mut self) {
-        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.stopped = true;
-        state.queue.clear();
-        state.behind.clear();
-        drop(state);
-        self.shared.wake.notify_all();
+        for shared in [&self.live, &self.behind] {
+            let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.stopped = true;
+            state.queue.clear();
+            drop(state);
+            shared.wake.notify_all();
+        }
     }
 }
 
 impl Shared {
+    fn new(limits: QueueLimits, threads: usize) -> Arc<Self> {
+        let state = State { queue: FairQueue::new(limits, threads), stopped: false };
+        Arc::new(Self { state: Mutex::new(state), wake: Condvar::new() })
+    }
+
     fn serve(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while !state.stopped {
-            let Some((tenant, call, turn)) = state.next() else {
+            let Some((tenant, call)) = state.queue.next() else {
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
@@ -150,7 +127,7 @@ impl Shared {
                 tracing::error!(tenant.id = %tenant, "a guest thread caught a panic");
             }
             state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if state.finished(&tenant, turn) {
+            if state.queue.finished(&tenant) {
                 self.wake.notify_one();
             }
         }
@@ -166,29 +143,36 @@ fn lower_priority(nice: i32) {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, time::Duration};
+
     use portolan_domain::Timestamp;
 
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(20);
+
     #[test]
-    fn what_nobody_waits_for_comes_behind_everything_live_and_never_takes_all_threads() {
-        let tenant = TenantId::generate(Timestamp::from_millis(1));
-        let limits = QueueLimits::default();
-        let mut state = State {
-            queue: FairQueue::new(limits, 3),
-            behind: FairQueue::new(limits, 3),
-            behind_running: 0,
-            behind_max: 2,
-            stopped: false,
-        };
-        let call = || -> Call { Box::new(|| ()) };
-        (0..5).for_each(|_| state.behind.push(&tenant, call()).unwrap());
-        state.queue.push(&tenant, call()).unwrap();
-        let turns: Vec<Turn> = std::iter::from_fn(|| state.next()).map(|(_, _, turn)| turn).collect();
-        assert_eq!(turns, [Turn::Live, Turn::Behind, Turn::Behind]);
-        assert!(state.finished(&tenant, Turn::Behind));
-        state.queue.push(&tenant, call()).unwrap();
-        assert_eq!(state.next().map(|(_, _, turn)| turn), Some(Turn::Live));
-        assert_eq!(state.next().map(|(_, _, turn)| turn), Some(Turn::Behind));
+    fn whatever_one_tenant_has_executed_behind_a_live_call_of_another_begins_at_once() {
+        let (busy, other) =
+            (TenantId::generate(Timestamp::from_millis(1)), TenantId::generate(Timestamp::from_millis(2)));
+        let threads = GuestThreads::start(2, 0, QueueLimits::default()).unwrap();
+        let (told, hears) = mpsc::channel();
+        let mut held = Vec::new();
+        // One live call and several behind that do not end.
+        for turn in [Turn::Live, Turn::Behind, Turn::Behind, Turn::Behind] {
+            let (end, ended) = mpsc::channel::<()>();
+            held.push(end);
+            let told = told.clone();
+            let call = move || {
+                told.send(turn).unwrap();
+                let _gone = ended.recv();
+            };
+            threads.run((&busy, turn), Box::new(call)).unwrap();
+        }
+        let began = [hears.recv_timeout(PATIENCE).unwrap(), hears.recv_timeout(PATIENCE).unwrap()];
+        assert!(began.contains(&Turn::Live) && began.contains(&Turn::Behind), "{began:?}");
+        threads.run((&other, Turn::Live), Box::new(move || told.send(Turn::Live).unwrap())).unwrap();
+        assert_eq!(hears.recv_timeout(PATIENCE), Ok(Turn::Live), "a thread is free for it");
+        drop(held);
     }
 }

@@ -144,6 +144,7 @@ macro_rules! store_conformance {
                 s21_a_run_keeps_all_that_it_was_told,
                 s21_a_canary_that_fails_too_often_returns,
                 s22_what_is_paused_is_not_claimed_and_waits,
+                s22_nothing_is_executed_again_for_who_is_stopped,
                 s23_a_replay_goes_on_where_it_was_and_counts_nothing_twice,
                 a_shadow_sleeps_until_a_run_of_its_mapping_has_ended,
                 grants_and_signatures_read_back_as_they_were_stored,

@@ -14,7 +14,7 @@ use portolan_domain::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Page, StoreError, run::Decision};
+use crate::{Page, StoreError, replay::NewReplay, run::Decision};
 
 /// A stored mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,8 +100,8 @@ pub struct MappingChange {
     pub instead_of: Option<u64>,
     /// On or off.
     pub enabled: Option<bool>,
-    /// Another shadow, or none any more.
-    pub shadow: Option<Option<Shadow>>,
+    /// Another shadow, or none any more: its replay begins, that of the one before ends.
+    pub shadow: Option<Option<NewReplay>>,
     /// Another canary, or none any more. Its runs are counted anew.
     pub canary: Option<Option<Canary>>,
 }

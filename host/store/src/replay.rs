@@ -99,8 +99,6 @@ pub enum ReplaySettings {
     /// Those that each run had.
     #[default]
     Recorded,
-    /// The mapping's.
-    Present,
     /// These.
     Given(Value),
 }
@@ -186,6 +184,8 @@ pub struct Replay {
     pub updated_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// New events that a shadow was not executed on, because too many waited.
+    pub passed_over: u64,
 }
 
 /// A replay to be begun.
@@ -216,6 +216,8 @@ pub struct ReplayClaim {
     pub lease: Lease,
     /// How often a host died while it was leased.
     pub process_deaths: u32,
+    /// How often in a row it rested without getting on.
+    pub rests: u32,
 }
 
 /// What was recorded of a run.
@@ -248,6 +250,8 @@ pub struct ReplayInput {
     pub event: Event,
     /// What was recorded; none when the mapping has no run on it, or the run's record cannot be read.
     pub recorded: Option<Recorded>,
+    /// Where the next part begins when this one ends after it.
+    pub cursor: i64,
 }
 
 /// The next events of a replay.
@@ -308,8 +312,6 @@ pub struct Progress {
     pub tally: Tally,
     /// Where the next part begins.
     pub cursor: i64,
-    /// Until when it is leased from now on.
-    pub leased_until: Timestamp,
 }
 
 /// How a replay ends, or rests.
@@ -325,7 +327,7 @@ pub enum ReplayEnd {
         /// `{"code","message"}`
         reason: Value,
     },
-    /// It goes on later: a shadow that waits for events, or something of ours that was not available.
+    /// It goes on later: with its next part, when there are events, or when something of ours is available again.
     Rests {
         /// When.
         until: Timestamp,
@@ -380,7 +382,8 @@ pub trait Replays: Send + Sync {
         tenant: &TenantId,
         module: &ModuleDigest,
     ) -> Result<Option<FuelProfile>, StoreError>;
-    /// Leases running replays that have something to do (S5).
+    /// Leases running replays that have something to do (S5), those that waited longest first. None of a paused module, nor
+    /// of a tenant that is not served or is paused (S22, S25).
     async fn replay_claim(
         &self,
         owner: &str,
@@ -390,20 +393,19 @@ pub trait Replays: Send + Sync {
     ) -> Result<Vec<ReplayClaim>, StoreError>;
     /// The next events of a claimed replay, at most `rows_max`; looks at a bounded number of rows.
     async fn replay_part(&self, replay: &ReplayId, rows_max: usize) -> Result<ReplayPart, StoreError>;
-    /// Stores what came of a part, and goes on with the lease.
-    async fn replay_progress(
+    /// Who executes a part is still at it: the lease ends later.
+    async fn replay_renew(
         &self,
         id: &ReplayId,
         lease: &Lease,
-        progress: Progress,
-        now: Timestamp,
+        until: Timestamp,
     ) -> Result<Finish, StoreError>;
-    /// Ends it, or gives the lease back.
+    /// Gives the lease back: what came of a part, if anything did, is stored together with how it ends or rests.
     async fn replay_end(
         &self,
         id: &ReplayId,
         lease: &Lease,
-        end: ReplayEnd,
+        (progress, end): (Option<Progress>, ReplayEnd),
         now: Timestamp,
     ) -> Result<Finish, StoreError>;
 }

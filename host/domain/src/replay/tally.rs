@@ -1,6 +1,6 @@
 //! What all events of a replay came to together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::{contract::Side, diff::covers};
 
 /// Distinct places that are counted; what differs beyond is counted as one more place, and is never accepted.
 pub const FIELDS_MAX: usize = 2_000;
-/// Accounts that are summed; lines of more are counted, not summed, and are never accepted.
+/// Accounts that are summed; of more, those of events that differ are counted, and are never accepted.
 const ACCOUNTS_MAX: usize = 5_000;
 
 /// Counts, places, money and fuel of a replay.
@@ -18,13 +18,14 @@ const ACCOUNTS_MAX: usize = 5_000;
 pub struct Tally {
     /// Events by what came of them.
     pub classes: BTreeMap<Class, u64>,
-    /// How many events differ at each place. Numbers in a place are `*`.
+    /// How many events differ at each place. Numbers in a place are `*`. Events that newly work do not count here: they
+    /// differ wherever a plan can.
     pub fields: BTreeMap<String, u64>,
     /// Differences at places beyond [`FIELDS_MAX`].
     pub fields_beyond: u64,
     /// Currency → account → sums of the ledger lines of all compared events.
     pub ledger: BTreeMap<String, BTreeMap<String, Account>>,
-    /// Lines of accounts beyond those that are summed.
+    /// Lines of accounts beyond those that are summed, of events that differ.
     pub lines_beyond: u64,
     /// Fuel of the compared events then.
     pub fuel_before: u64,
@@ -88,9 +89,9 @@ impl Tally {
         if matches!(comparison.class, Class::NewNeed | Class::Uncompared) {
             return;
         }
-        let mut places: Vec<String> = comparison.differences.iter().map(|one| folded(&one.pointer)).collect();
-        places.sort_unstable();
-        places.dedup();
+        let counts = comparison.class != Class::NewlyWorks;
+        let differences = comparison.differences.iter().filter(|_| counts);
+        let places: BTreeSet<String> = differences.map(|one| folded(&one.pointer)).collect();
         for place in places {
             if self.fields.len() >= FIELDS_MAX && !self.fields.contains_key(&place) {
                 self.fields_beyond += 1;
@@ -100,23 +101,27 @@ impl Tally {
         }
         if let Some((before, fuel)) = before {
             self.fuel_before = self.fuel_before.saturating_add(fuel);
-            self.lines(before, |account, side, amount| match side {
+            self.lines((before, comparison.class), |account, side, amount| match side {
                 Side::Debit => account.debit_before.add(amount),
                 Side::Credit => account.credit_before.add(amount),
             });
         }
         self.fuel_after = self.fuel_after.saturating_add(after.1);
-        self.lines(after.0, |account, side, amount| match side {
+        self.lines((after.0, comparison.class), |account, side, amount| match side {
             Side::Debit => account.debit_after.add(amount),
             Side::Credit => account.credit_after.add(amount),
         });
     }
 
-    fn lines(&mut self, of: &Ending, add: impl Fn(&mut Account, Side, crate::money::Amount)) {
+    fn lines(
+        &mut self,
+        (of, class): (&Ending, Class),
+        add: impl Fn(&mut Account, Side, crate::money::Amount),
+    ) {
         for line in of.ledger() {
             let known = self.ledger.get(&line.currency).is_some_and(|of| of.contains_key(&line.account));
             if !known && self.ledger.values().map(BTreeMap::len).sum::<usize>() >= ACCOUNTS_MAX {
-                self.lines_beyond += 1;
+                self.lines_beyond += u64::from(class != Class::Unchanged);
                 continue;
             }
             let of_currency = self.ledger.entry(line.currency.clone()).or_default();
@@ -134,6 +139,19 @@ impl Tally {
     #[must_use]
     pub fn events(&self) -> u64 {
         self.classes.values().sum()
+    }
+
+    /// How many events were compared with what was recorded.
+    #[must_use]
+    pub fn compared(&self) -> u64 {
+        self.events().saturating_sub(self.count(Class::Uncompared))
+    }
+
+    /// Whether so many events were compared as a promotion demands, or all that there were, when a replay of at most
+    /// `events_max` found no more.
+    #[must_use]
+    pub fn is_enough(&self, demanded: u64, events_max: u64) -> bool {
+        self.compared() >= demanded || self.events() < events_max
     }
 
     /// Whether it shows nothing but what is allowed.
@@ -160,13 +178,13 @@ impl Tally {
             .map(|(class, count)| (*class, *count))
             .collect();
         let is_listed = |place: &str| listed.iter().any(|pattern| covers(pattern, place));
-        // An event that works for the first time differs wherever a plan can.
-        let is_new =
-            |place: &str| newly_works && ["/outcome", "/plan", "/failure", "/violations"].contains(&place);
-        let strange = self.fields.keys().filter(|place| !is_listed(place) && !is_new(place));
+        let strange = self.fields.keys().filter(|place| !is_listed(place));
         let mut fields: Vec<String> = strange.cloned().collect();
         if self.fields_beyond > 0 {
             fields.push(format!("{} more places than can be counted", self.fields_beyond));
+        }
+        if self.lines_beyond > 0 {
+            fields.push(format!("{} ledger lines of more accounts than can be summed", self.lines_beyond));
         }
         if classes.is_empty() && fields.is_empty() { Ok(()) } else { Err(Unclean { classes, fields }) }
     }
@@ -268,5 +286,38 @@ mod tests {
         assert!(mended.check(&Allowed::Listed(&all[1..])).is_ok());
         assert!(mended.check(&Allowed::Listed(&[])).is_err());
         assert!(mended.check(&Allowed::None).is_err());
+    }
+
+    #[test]
+    fn what_newly_works_allows_nothing_of_what_worked_before() {
+        let fails = Ending::Failed { code: "guest-trapped".into(), message: String::new() };
+        let skips = Ending::Decided(Outcome::Skip("not ours".into()));
+        let tally = tallied(&[(fails, posting("a", &[])), (posting("b", &[]), skips)]);
+        let listed = ["newly-works".to_owned(), "/reason".to_owned()];
+        let left = tally.check(&Allowed::Listed(&listed)).unwrap_err();
+        assert_eq!(left.fields, ["/outcome", "/plan"], "a document that is posted no more is told");
+    }
+
+    #[test]
+    fn what_was_not_compared_speaks_for_nothing() {
+        let mut tally = tallied(&[(posting("a", &[]), posting("a", &[]))]);
+        let fails = Ending::Failed { code: "guest-trapped".into(), message: String::new() };
+        tally.add(&compare(None, &fails), None, (&fails, 1));
+        assert_eq!((tally.events(), tally.compared()), (2, 1));
+        assert!(tally.is_enough(1, 2) && !tally.is_enough(2, 2));
+        assert!(tally.is_enough(2, 3), "there were no more than two");
+    }
+
+    #[test]
+    fn lines_of_more_accounts_than_can_be_summed_are_never_accepted() {
+        let accounts: Vec<String> = (0..=ACCOUNTS_MAX).map(|number| number.to_string()).collect();
+        let lines: Vec<(&str, Side, &str)> =
+            accounts.iter().map(|account| (account.as_str(), Side::Debit, "1.00")).collect();
+        let listed = ["/plan/deliveries/*/ledger".to_owned()];
+        let same = tallied(&[(posting("a", &lines), posting("a", &lines))]);
+        assert_eq!(same.check(&Allowed::None), Ok(()));
+        let changed = tallied(&[(posting("a", &[]), posting("a", &lines))]);
+        let left = changed.check(&Allowed::Listed(&listed)).unwrap_err();
+        assert_eq!(left.fields, ["1 ledger lines of more accounts than can be summed"]);
     }
 }

@@ -92,7 +92,6 @@ impl Executor<'_> {
     fn settings<'s>(&'s self, mapping: &'s Mapping, input: &'s ReplayInput) -> &'s Value {
         match &self.replay.asked.settings {
             ReplaySettings::Given(settings) => settings,
-            ReplaySettings::Present => &mapping.settings,
             ReplaySettings::Recorded => {
                 let recorded = input.recorded.as_ref().and_then(|recorded| recorded.settings.as_ref());
                 recorded.unwrap_or(&mapping.settings)

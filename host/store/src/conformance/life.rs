@@ -219,31 +219,45 @@ pub async fn s23_a_replay_goes_on_where_it_was_and_counts_nothing_twice(place: &
     let second = store.replay_create(scope, asked(&world, ReplayKind::Replay, 4), 1, START).await;
     assert!(matches!(second, Err(StoreError::Conflict(_))), "one at a time was allowed");
     let mut seen = Vec::new();
-    for (round, owner) in ["one", "two", "three"].into_iter().enumerate() {
+    for (round, owner) in ["one", "two", "three", "four"].into_iter().enumerate() {
         let now = at(1_000 * round as u64);
         let held = claim(&world, owner, now).await;
         let part = store.replay_part(&held.replay.id, 2).await.unwrap();
         if part.inputs.is_empty() {
             let end = ReplayEnd::Done { promotion: Value::Null };
-            let done = store.replay_end(&held.replay.id, &held.lease, end, now).await.unwrap();
+            let done = store.replay_end(&held.replay.id, &held.lease, (None, end), now).await.unwrap();
             assert_eq!((done, held.replay.events_done), (Finish::Done, 4));
             break;
         }
         let mut tally = held.replay.tally.clone();
-        *tally.classes.entry(Class::Changed).or_default() += part.inputs.len() as u64;
-        let progress = || Progress {
-            items: part.inputs.iter().map(item).collect(),
-            tally: tally.clone(),
-            cursor: part.cursor,
-            leased_until: now.plus(std::time::Duration::from_millis(LEASE_MS)),
+        // The second time, time was over after one event.
+        let inputs = &part.inputs[..if round == 1 { 1 } else { part.inputs.len() }];
+        *tally.classes.entry(Class::Changed).or_default() += inputs.len() as u64;
+        let made = || {
+            let items = inputs.iter().map(item).collect();
+            let cursor = if round == 1 { inputs[0].cursor } else { part.cursor };
+            (Some(Progress { items, tally: tally.clone(), cursor }), ReplayEnd::Rests { until: now })
         };
         let id = &held.replay.id;
-        assert_eq!(store.replay_progress(id, &held.lease, progress(), now).await.unwrap(), Finish::Done);
-        seen.extend(part.inputs.iter().map(|input| input.event.object_id.clone().unwrap()));
-        // The next one takes over when the lease has ended; what this one says then counts no more.
-        let ended = store.leases_end_foreign("nobody", &[], now).await.unwrap();
-        assert_eq!(ended, 1);
-        assert_eq!(store.replay_progress(id, &held.lease, progress(), now).await.unwrap(), Finish::LeaseLost);
+        // While it is executed its lease ends later and later, and nobody else gets it.
+        let until = now.plus(std::time::Duration::from_millis(LEASE_MS));
+        assert_eq!(
+            store
+                .replay_renew(id, &held.lease, until.plus(std::time::Duration::from_millis(1)))
+                .await
+                .unwrap(),
+            Finish::Done
+        );
+        assert!(store.replay_claim("else", until, LEASE_MS, 10).await.unwrap().is_empty());
+        assert_eq!(store.replay_end(id, &held.lease, made(), now).await.unwrap(), Finish::Done);
+        seen.extend(inputs.iter().map(|input| input.event.object_id.clone().unwrap()));
+        // Whoever took it over goes on there; what this one says then counts no more.
+        let foreign = claim(&world, "foreign", now).await;
+        assert_eq!(store.leases_end_foreign("nobody", &[], now).await.unwrap(), 1);
+        for old in [&held.lease, &foreign.lease] {
+            assert_eq!(store.replay_end(id, old, made(), now).await.unwrap(), Finish::LeaseLost);
+            assert_eq!(store.replay_renew(id, old, until).await.unwrap(), Finish::LeaseLost);
+        }
     }
     assert_eq!(seen, ["ch_4", "ch_3", "ch_2", "ch_1"], "the newest four, each once");
     let replay = store.replay_list(scope, Page::default()).await.unwrap().remove(0);
@@ -268,7 +282,9 @@ pub async fn a_shadow_sleeps_until_a_run_of_its_mapping_has_ended(place: &dyn Pl
     let (store, scope) = (&world.store, &world.scope);
     let shadow = asked(&world, ReplayKind::Shadow, 10);
     let id = shadow.id.clone();
-    store.replay_create(scope, shadow, 0, START).await.unwrap();
+    let change = |shadow| MappingChange { shadow: Some(shadow), ..MappingChange::default() };
+    let followed = store.mapping_update(scope, &world.mapping, change(Some(shadow)), START).await.unwrap();
+    assert_eq!(followed.life.shadow.map(|shadow| shadow.replay), Some(id.clone()));
     assert!(store.replay_claim("one", at(10_000_000), LEASE_MS, 10).await.unwrap().is_empty());
     ended(&world, "ch_1", RunRecord { shadow: Some(id.clone()), ..record() }).await;
     let held = claim(&world, "one", START).await;
@@ -278,15 +294,42 @@ pub async fn a_shadow_sleeps_until_a_run_of_its_mapping_has_ended(place: &dyn Pl
         items: part.inputs.iter().map(item).collect(),
         tally: Tally::default(),
         cursor: part.cursor,
-        leased_until: at(30),
     };
-    assert_eq!(store.replay_progress(&id, &held.lease, progress, START).await.unwrap(), Finish::Done);
-    assert!(store.replay_part(&id, 10).await.unwrap().is_last);
     // One that ends while it goes to sleep wakes it again.
     ended(&world, "ch_2", RunRecord { shadow: Some(id.clone()), ..record() }).await;
-    let rests = ReplayEnd::Rests { until: at(3_600) };
+    let rests = (Some(progress), ReplayEnd::Rests { until: at(3_600) });
     assert_eq!(store.replay_end(&id, &held.lease, rests, START).await.unwrap(), Finish::Done);
-    assert_eq!(claim(&world, "one", at(1)).await.replay.id, id);
+    let held = claim(&world, "one", at(1)).await;
+    assert_eq!((held.replay.id.clone(), held.rests), (id.clone(), 0));
+    // Without getting on it rests, and that is counted.
+    let rests = (None, ReplayEnd::Rests { until: at(2) });
+    assert_eq!(store.replay_end(&id, &held.lease, rests, at(1)).await.unwrap(), Finish::Done);
+    assert_eq!(claim(&world, "one", at(2)).await.rests, 1);
+    // Taken off, it has ended, whoever is at it.
+    let none = store.mapping_update(scope, &world.mapping, change(None), at(3)).await.unwrap();
+    assert_eq!(none.life.shadow, None);
+    assert_eq!(store.replay_get(scope, &id).await.unwrap().state, ReplayState::Cancelled);
+}
+
+pub async fn s22_nothing_is_executed_again_for_who_is_stopped(place: &dyn Place) {
+    let world = World::new(place.open().await).await;
+    let (store, scope) = (&world.store, &world.scope);
+    ended(&world, "ch_1", record()).await;
+    let replay = asked(&world, ReplayKind::Replay, 10);
+    let module = replay.module.clone();
+    store.replay_create(scope, replay, 1, START).await.unwrap();
+    let due = async || store.replay_claim("one", at(LEASE_MS * 10), 0, 10).await.unwrap().len();
+    assert_eq!(due().await, 1);
+    store.tenant_pause(&scope.tenant, decision()).await.unwrap();
+    assert_eq!(due().await, 0, "a paused tenant");
+    store.tenant_go_on(&scope.tenant, decision()).await.unwrap();
+    store.tenant_suspend(&scope.tenant, decision()).await.unwrap();
+    assert_eq!(due().await, 0, "a suspended tenant");
+    store.tenant_resume(&scope.tenant, decision()).await.unwrap();
+    store.module_pause(&scope.tenant, &module, decision()).await.unwrap();
+    assert_eq!(due().await, 0, "a paused module");
+    store.module_resume(&scope.tenant, &module, decision()).await.unwrap();
+    assert_eq!(due().await, 1);
 }
 
 pub async fn grants_and_signatures_read_back_as_they_were_stored(place: &dyn Place) {

@@ -6,13 +6,13 @@ use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
 use super::{
-    SqliteStore, decision,
+    SqliteStore, decision, replay,
     row::{Columns, all, change, first, json, json_of, millis, slice},
 };
 use crate::{
     Page, StoreError,
     audit::Change,
-    mapping::{Life, Mapping, MappingChange, Mappings, Pin},
+    mapping::{Life, Mapping, MappingChange, Mappings, Pin, Shadow},
     run::Decision,
 };
 
@@ -109,7 +109,14 @@ fn update(
     }
     let enabled = changes.enabled.unwrap_or(before.enabled);
     change(conn, "UPDATE mappings SET enabled = ?2 WHERE id = ?1", params![id.as_str(), enabled])?;
-    if let Some(shadow) = changes.shadow {
+    if let Some(new) = changes.shadow {
+        if let Some(before) = &before.life.shadow {
+            replay::take_off(conn, &before.replay, now)?;
+        }
+        if let Some(new) = &new {
+            replay::create(conn, scope, new, 0, now)?;
+        }
+        let shadow = new.map(|new| Shadow { module: new.module, replay: new.id });
         let shadow = shadow.as_ref().map(json_of).transpose()?;
         change(conn, "UPDATE mappings SET shadow = ?2 WHERE id = ?1", params![id.as_str(), shadow])?;
     }
@@ -130,7 +137,7 @@ fn told(changes: &MappingChange) -> Value {
         "replay": pin.and_then(|pin| pin.replay.as_ref()),
         "why": pin.and_then(|pin| pin.why.as_ref()),
         "enabled": changes.enabled,
-        "shadow": changes.shadow,
+        "shadow": changes.shadow.as_ref().map(|new| new.as_ref().map(|new| json!({ "module": new.module, "replay": new.id }))),
         "canary": changes.canary,
     })
 }

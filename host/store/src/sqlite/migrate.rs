@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0012_quotas.sql"),
     include_str!("../../migrations/0013_life.sql"),
     include_str!("../../migrations/0014_api.sql"),
+    include_str!("../../migrations/0016_replays.sql"),
 ];
 
 /// Makes what is missing.

@@ -27,13 +27,18 @@ pub(super) use part::follow;
 const KEPT_MAX: u32 = 50;
 /// Events of a shadow that are kept.
 const SHADOWED_MAX: i64 = 10_000;
+/// Of a shadow's events that it was executed on, only the newest are kept.
+const PRUNE: &str = "
+    DELETE FROM replay_items WHERE replay_seq = ?1 AND class IS NOT NULL AND event_seq <
+        (SELECT event_seq FROM replay_items INDEXED BY replay_items_done
+         WHERE replay_seq = ?1 AND class IS NOT NULL ORDER BY event_seq DESC LIMIT 1 OFFSET ?2)";
 /// Never, for a column that may not be null.
 const NEVER: i64 = i64::MAX;
 
 macro_rules! columns {
     () => {
         "id, tenant, environment, mapping, module, kind, state, asked, tally, events_max, events_done, reason,
-         promotion, by, created_at, updated_at, ended_at"
+         promotion, by, created_at, updated_at, ended_at, passed_over"
     };
 }
 
@@ -55,6 +60,7 @@ fn read(c: &mut Columns<'_, '_>) -> Result<Replay, StoreError> {
         created_at: c.time()?,
         updated_at: c.time()?,
         ended_at: c.time_option()?,
+        passed_over: c.count()?,
     })
 }
 
@@ -66,7 +72,8 @@ fn leased(conn: &Connection, id: &ReplayId, lease: &Lease) -> Result<Option<(i64
     first(conn, LEASED, params, |c| Ok((c.get()?, c.parsed()?)))
 }
 
-fn create(
+/// Begins a replay; a shadow's stands with the mapping that it follows.
+pub(super) fn create(
     conn: &Connection,
     scope: &Scope,
     new: &NewReplay,
@@ -118,24 +125,33 @@ fn forget(conn: &Connection, tenant: &str, environment: &str) -> Result<(), Stor
     Ok(())
 }
 
+/// Those that may be executed now: `?1`.
+const DUE: &str = "
+    SELECT r.seq FROM replays r INDEXED BY replays_wake
+    CROSS JOIN tenants t ON t.id = r.tenant AND t.state = 'active' AND t.paused_at IS NULL
+    CROSS JOIN modules m ON m.tenant = r.tenant AND m.digest = r.module AND m.paused_at IS NULL
+    WHERE r.wake_at IS NOT NULL AND r.wake_at <= ?1 ORDER BY r.wake_at LIMIT ?2";
+
 fn claim(
     conn: &Connection,
     (owner, lease_ms): (&str, u64),
     now: Timestamp,
     rows_max: usize,
 ) -> Result<Vec<ReplayClaim>, StoreError> {
-    let sql = concat!(
-        "SELECT lease_epoch, process_deaths, ",
-        columns!(),
-        " FROM replays INDEXED BY replays_wake WHERE wake_at IS NOT NULL AND wake_at <= ?1
-          ORDER BY wake_at LIMIT ?2"
-    );
     let rows_max = i64::try_from(rows_max).unwrap_or(i64::MAX);
-    let claims = all(conn, sql, params![millis(now), rows_max], |c| {
-        let epoch: u64 = c.count()?;
-        let lease = Lease { owner: owner.to_owned(), epoch: epoch.saturating_add(1) };
-        Ok(ReplayClaim { process_deaths: c.count()?, replay: read(c)?, lease })
-    })?;
+    let mut claims = Vec::new();
+    for seq in all(conn, DUE, params![millis(now), rows_max], |c| c.get::<i64>())? {
+        let sql = concat!(
+            "SELECT lease_epoch, process_deaths, rests, ",
+            columns!(),
+            " FROM replays WHERE seq = ?1"
+        );
+        claims.extend(first(conn, sql, [seq], |c| {
+            let epoch: u64 = c.count()?;
+            let lease = Lease { owner: owner.to_owned(), epoch: epoch.saturating_add(1) };
+            Ok(ReplayClaim { process_deaths: c.count()?, rests: c.count()?, replay: read(c)?, lease })
+        })?);
+    }
     for claim in &claims {
         let sql = "UPDATE replays SET lease_owner = ?2, lease_epoch = ?3, wake_at = ?4 WHERE id = ?1";
         let until = millis(now).saturating_add(integer(lease_ms));
@@ -143,6 +159,10 @@ fn claim(
     }
     Ok(claims)
 }
+
+const CANCEL: &str = "
+    UPDATE replays SET state = 'cancelled', lease_owner = NULL, wake_at = NULL, ended_at = ?2, updated_at = ?2
+    WHERE id = ?1 AND state = 'running'";
 
 /// Ends every lease that `owner` does not hold: the host that held it is gone.
 pub(super) fn end_foreign(conn: &Connection, owner: &str, now: Timestamp) -> Result<u64, StoreError> {
@@ -165,38 +185,40 @@ fn progress(
         let content = text_of(&json!(item));
         change(conn, sql, params![seq, item.event.as_str(), item.class.as_str(), content])?;
     }
-    let sql = "UPDATE replays SET tally = ?2, events_done = events_done + ?3, cursor = ?4, wake_at = ?5,
-                   process_deaths = 0, updated_at = ?6 WHERE seq = ?1";
+    let sql = "UPDATE replays SET tally = ?2, events_done = events_done + ?3, cursor = ?4, rests = 0,
+                   process_deaths = 0, updated_at = ?5 WHERE seq = ?1";
     let done = i64::try_from(progress.items.len()).unwrap_or(i64::MAX);
-    let params = params![
-        seq,
-        json_of(&progress.tally)?,
-        done,
-        progress.cursor,
-        millis(progress.leased_until),
-        millis(now)
-    ];
+    let params = params![seq, json_of(&progress.tally)?, done, progress.cursor, millis(now)];
     change(conn, sql, params)?;
     if kind == ReplayKind::Shadow {
-        let sql = "DELETE FROM replay_items WHERE replay_seq = ?1 AND class IS NOT NULL AND event_seq <
-                   (SELECT event_seq FROM replay_items WHERE replay_seq = ?1
-                    ORDER BY event_seq DESC LIMIT 1 OFFSET ?2)";
-        change(conn, sql, params![seq, SHADOWED_MAX])?;
+        change(conn, PRUNE, params![seq, SHADOWED_MAX])?;
     }
     Ok(())
 }
 
-fn end(conn: &Connection, seq: i64, end: &ReplayEnd, now: Timestamp) -> Result<(), StoreError> {
+/// Takes a shadow off: it has ended when it was still running.
+pub(super) fn take_off(conn: &Connection, id: &ReplayId, now: Timestamp) -> Result<(), StoreError> {
+    change(conn, CANCEL, params![id.as_str(), millis(now)])?;
+    Ok(())
+}
+
+/// Ends it, or gives its lease back; `got_on`: with a part more.
+fn end(
+    conn: &Connection,
+    seq: i64,
+    (got_on, end): (bool, &ReplayEnd),
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let (state, reason, promotion) = match end {
         ReplayEnd::Done { promotion } => (ReplayState::Done, &Value::Null, promotion),
         ReplayEnd::Failed { reason } => (ReplayState::Failed, reason, &Value::Null),
         ReplayEnd::Rests { until } => {
-            let sql = "UPDATE replays SET lease_owner = NULL, wake_at = CASE
+            let sql = "UPDATE replays SET lease_owner = NULL, rests = rests + ?4, wake_at = CASE
                            WHEN EXISTS (SELECT 1 FROM replay_items WHERE replay_seq = ?1 AND class IS NULL)
                            THEN min(?2, ?3) ELSE ?3 END WHERE seq = ?1";
             // A shadow goes on soon when something waits, which may have come while it gave up its lease.
             let soon = millis(now).saturating_add(50);
-            change(conn, sql, params![seq, soon, millis(*until)])?;
+            change(conn, sql, params![seq, soon, millis(*until), i64::from(!got_on)])?;
             return Ok(());
         }
     };
@@ -262,10 +284,7 @@ impl Replays for SqliteStore {
             if !first(tx.conn, sql, params, |c| c.get::<bool>())?.ok_or(StoreError::NotFound)? {
                 return Err(StoreError::Conflict("the replay has ended"));
             }
-            let sql =
-                "UPDATE replays SET state = 'cancelled', lease_owner = NULL, wake_at = NULL, ended_at = ?2,
-                           updated_at = ?2 WHERE id = ?1";
-            change(tx.conn, sql, params![id.as_str(), millis(now)])?;
+            change(tx.conn, CANCEL, params![id.as_str(), millis(now)])?;
             Ok(())
         })
         .await
@@ -299,10 +318,7 @@ impl Replays for SqliteStore {
         rows_max: usize,
     ) -> Result<Vec<ReplayClaim>, StoreError> {
         // Looked at by a reader first: as a rule there is nothing, and a write costs a flush.
-        let due = self.read(move |conn| {
-            let sql = "SELECT 1 FROM replays INDEXED BY replays_wake WHERE wake_at IS NOT NULL AND wake_at <= ?1 LIMIT 1";
-            first(conn, sql, [millis(now)], |c| c.get::<i64>())
-        });
+        let due = self.read(move |conn| first(conn, DUE, params![millis(now), 1], |c| c.get::<i64>()));
         if due.await?.is_none() {
             return Ok(Vec::new());
         }
@@ -315,17 +331,16 @@ impl Replays for SqliteStore {
         self.read(move |conn| part::next(conn, &replay, rows_max)).await
     }
 
-    async fn replay_progress(
+    async fn replay_renew(
         &self,
         id: &ReplayId,
         lease: &Lease,
-        made: Progress,
-        now: Timestamp,
+        until: Timestamp,
     ) -> Result<Finish, StoreError> {
         let (id, lease) = (id.clone(), lease.clone());
         self.write(move |tx| {
-            let Some((seq, kind)) = leased(tx.conn, &id, &lease)? else { return Ok(Finish::LeaseLost) };
-            progress(tx.conn, seq, kind, &made, now)?;
+            let Some((seq, _)) = leased(tx.conn, &id, &lease)? else { return Ok(Finish::LeaseLost) };
+            change(tx.conn, "UPDATE replays SET wake_at = ?2 WHERE seq = ?1", params![seq, millis(until)])?;
             Ok(Finish::Done)
         })
         .await
@@ -335,13 +350,16 @@ impl Replays for SqliteStore {
         &self,
         id: &ReplayId,
         lease: &Lease,
-        ended: ReplayEnd,
+        (made, ended): (Option<Progress>, ReplayEnd),
         now: Timestamp,
     ) -> Result<Finish, StoreError> {
         let (id, lease) = (id.clone(), lease.clone());
         self.write(move |tx| {
-            let Some((seq, _)) = leased(tx.conn, &id, &lease)? else { return Ok(Finish::LeaseLost) };
-            end(tx.conn, seq, &ended, now)?;
+            let Some((seq, kind)) = leased(tx.conn, &id, &lease)? else { return Ok(Finish::LeaseLost) };
+            if let Some(made) = &made {
+                progress(tx.conn, seq, kind, made, now)?;
+            }
+            end(tx.conn, seq, (made.is_some(), &ended), now)?;
             Ok(Finish::Done)
         })
         .await

@@ -27,6 +27,9 @@ const LOOK: &str = "
     WHERE e.source = (SELECT source FROM mappings WHERE id = ?4)
       -- What retention has removed cannot be executed again.
       AND e.payload_removed_at IS NULL
+      -- A run without a record (not executed yet, or removed) is nothing to compare with.
+      AND (r.seq IS NULL OR r.state = 'dead'
+           OR EXISTS (SELECT 1 FROM run_records c WHERE c.run_seq = r.seq AND c.outcome IS NOT NULL))
     ORDER BY e.seq DESC";
 
 const LOOKED_AT_LAST: &str = "
@@ -94,7 +97,9 @@ fn waiting(conn: &Connection, place: &Place, rows_max: usize) -> Result<ReplayPa
         Ok((c.get::<i64>()?, c.get::<Option<i64>>()?))
     })?;
     let is_last = found.is_empty();
-    Ok(ReplayPart { inputs: inputs(conn, found)?, cursor: place.cursor, is_last })
+    let mut inputs = inputs(conn, found)?;
+    inputs.iter_mut().for_each(|input| input.cursor = place.cursor);
+    Ok(ReplayPart { inputs, cursor: place.cursor, is_last })
 }
 
 /// The next stored events that are meant, newest first.
@@ -152,7 +157,7 @@ fn inputs(conn: &Connection, found: Vec<(i64, Option<i64>)>) -> Result<Vec<Repla
                 Err(error) => return Err(error),
             },
         };
-        Ok(ReplayInput { event, recorded })
+        Ok(ReplayInput { event, recorded, cursor: event_seq })
     };
     found.into_iter().map(of).collect()
 }
@@ -174,6 +179,9 @@ fn recorded(c: &mut Columns<'_, '_>) -> Result<Recorded, StoreError> {
     })
 }
 
+/// Events that may wait for a shadow; further ones are passed over, and counted.
+const WAITING_MAX: i64 = 2_000;
+
 /// A shadow is to be executed on an event whose run has just ended.
 pub(in crate::sqlite) fn follow(
     conn: &Connection,
@@ -181,10 +189,20 @@ pub(in crate::sqlite) fn follow(
     event_seq: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO replay_items (replay_seq, event_seq)
-               SELECT seq, ?2 FROM replays WHERE id = ?1 AND state = 'running' AND kind = 'shadow'
+    let sql = "SELECT seq, EXISTS (SELECT 1 FROM replay_items i INDEXED BY replay_items_class
+                   WHERE i.replay_seq = r.seq AND i.class IS NULL LIMIT 1 OFFSET ?2)
+               FROM replays r WHERE id = ?1 AND state = 'running' AND kind = 'shadow'";
+    let found = first(conn, sql, params![shadow.as_str(), WAITING_MAX - 1], |c| {
+        Ok((c.get::<i64>()?, c.get::<bool>()?))
+    })?;
+    let Some((seq, is_full)) = found else { return Ok(()) };
+    if is_full {
+        change(conn, "UPDATE replays SET passed_over = passed_over + 1 WHERE seq = ?1", [seq])?;
+        return Ok(());
+    }
+    let sql = "INSERT INTO replay_items (replay_seq, event_seq) VALUES (?1, ?2)
                ON CONFLICT (replay_seq, event_seq) DO UPDATE SET class = NULL, content = NULL";
-    if change(conn, sql, params![shadow.as_str(), event_seq])? > 0 {
+    if change(conn, sql, params![seq, event_seq])? > 0 {
         let sql = "UPDATE replays SET wake_at = ?2 WHERE id = ?1 AND lease_owner IS NULL AND wake_at > ?2";
         change(conn, sql, params![shadow.as_str(), millis(now)])?;
     }
