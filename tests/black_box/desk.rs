@@ -350,3 +350,56 @@ async fn a_document_that_shows_late_is_adopted_by_the_second_question() {
     let waiting = world.erp.faults().await.unwrap();
     assert_eq!(waiting["waiting"].as_array().map(Vec::len), Some(0), "every fault was met: {waiting}");
 }
+
+#[tokio::test]
+async fn what_was_wrong_is_put_right_and_its_events_are_mapped_again() {
+    let world = World::of(System::SagePro).await;
+    let rows = "/api/v1/environments/sandbox/lookup-tables/items/rows";
+    let right = world.tenant.client.get(rows).await.unwrap();
+    let right: serde_json::Map<String, Value> = right["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["key"].as_str().unwrap().to_owned(), row["value"].clone()))
+        .collect();
+    let wrong: serde_json::Map<String, Value> =
+        right.keys().map(|key| (key.clone(), json!("NO-SUCH-ITEM"))).collect();
+    world.tenant.client.put(rows, &json!({ "rows": wrong })).await.unwrap();
+    let story = world.story("mapped-again").await;
+    let mut events = Vec::new();
+    for told in &story[..3] {
+        events.push(world.accept(told).await);
+    }
+    let mut runs = Vec::new();
+    for event in &events {
+        let told = world.end_of(event).await;
+        assert_eq!(told["standing"], "dead", "{told:#}");
+        runs.push(told["runs"][0]["id"].as_str().unwrap().to_owned());
+    }
+    let remap = |run: &str| format!("/runs/{run}/remap");
+    // Nothing is right yet: it is sent again as it would be now, and dies again.
+    world.tenant.post(&remap(&runs[0]), &json!({ "why": "too early" })).await.unwrap();
+    assert_eq!(world.end_of(&events[0]).await["standing"], "dead");
+    world.tenant.client.put(rows, &json!({ "rows": right })).await.unwrap();
+    // To send what was planned again does not help: it is what it was.
+    let delivery = deliveries(&world, "dead").await[0]["id"].as_str().unwrap().to_owned();
+    world.tenant.post(&format!("/deliveries/{delivery}/redrive"), &json!({ "why": "try" })).await.unwrap();
+    until("it is dead again", async || (deliveries(&world, "dead").await.len() == 3).then_some(())).await;
+
+    let done = world.tenant.post(&remap(&runs[0]), &json!({ "why": "the row is right" })).await.unwrap();
+    assert_eq!(done["deliveries"].as_array().unwrap().len(), 1, "{done}");
+    let told = world.end_of(&events[0]).await;
+    assert_eq!(told["standing"], "delivered", "{told:#}");
+    // All others at once.
+    let many = json!({ "why": "the rows are right", "code": "validation-failed" });
+    let done = world.tenant.post("/runs/remap", &many).await.unwrap();
+    let counts = (done["remapped"].as_array().unwrap().len(), done["refused"].as_array().unwrap().len());
+    assert_eq!(counts, (2, 0), "{done:#}");
+    for event in &events {
+        assert_eq!(world.end_of(event).await["standing"], "delivered");
+    }
+    let documents = world.documents().await;
+    assert!(documents.values().all(|count| *count == 1), "{documents:?}");
+    // Delivered, it is nothing to map again.
+    assert_eq!(status(&world.tenant.client, &remap(&runs[0]), &json!({ "why": "again" })).await, 409);
+}

@@ -144,6 +144,8 @@ const ROUTES: &[Row] = &[
     ("PUT", "/api/v1/signing-policy", Admin, "", wrong, 400, 0),
     ("POST", "/api/v1/tenant/pause", Admin, "", why, 204, 0),
     ("POST", "/api/v1/tenant/resume", Admin, "", why, 204, 0),
+    ("POST", "E/runs/remap", Admin, "", why, 200, 0),
+    ("POST", "E/runs/{id}/remap", Admin, "run", why, 409, 404),
     ("GET", "E/connections", Viewer, "", none, 200, 0),
     ("POST", "E/connections", Admin, "", wrong, 400, 0),
     ("GET", "E/connections/{id}", Viewer, "connection", none, 200, 404),

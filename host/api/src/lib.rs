@@ -38,6 +38,7 @@ mod promotion;
 mod query;
 mod rates;
 mod register;
+mod remap;
 mod replays;
 mod runs;
 pub mod schema;
@@ -57,7 +58,7 @@ use std::{path::PathBuf, sync::Arc};
 use aide::axum::ApiRouter;
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
-use portolan_pipeline::{Shared, intake::Intake, rotation::Rotation, vault::Vault};
+use portolan_pipeline::{Shared, engine::Engine, intake::Intake, rotation::Rotation, vault::Vault};
 use portolan_sandbox::Sandbox;
 
 pub use auth::{KeySecret, new_key};
@@ -113,6 +114,7 @@ pub struct Api {
     sandbox: Sandbox,
     vault: Arc<Vault>,
     rotation: Option<Arc<Rotation>>,
+    engine: Option<Arc<dyn Engine>>,
     metrics: PrometheusHandle,
     settings: Arc<ApiSettings>,
     room: body::Room,
@@ -136,8 +138,28 @@ impl Api {
         let room = body::Room::new(settings.bodies_bytes_max);
         let uploads = modules::Uploads::new(&settings);
         let rates = Arc::new(rates::Rates::new(settings.requests_per_second, settings.requests_burst));
-        let (rotation, settings, changes) = (None, Arc::new(settings), Arc::default());
-        Self { shared, intake, sandbox, vault, rotation, metrics, settings, room, uploads, rates, changes }
+        let (rotation, engine, settings, changes) = (None, None, Arc::new(settings), Arc::default());
+        Self {
+            shared,
+            intake,
+            sandbox,
+            vault,
+            rotation,
+            engine,
+            metrics,
+            settings,
+            room,
+            uploads,
+            rates,
+            changes,
+        }
+    }
+
+    /// With what executes modules, for events that are mapped again.
+    #[must_use]
+    pub fn with_engine(mut self, engine: Arc<dyn Engine>) -> Self {
+        self.engine = Some(engine);
+        self
     }
 
     /// With master keys that can be changed.
@@ -173,6 +195,7 @@ fn routes() -> ApiRouter<Api> {
         .merge(files::routes())
         .merge(events::routes())
         .merge(runs::routes())
+        .merge(remap::routes())
         .merge(deliveries::routes())
         .merge(desk::routes())
         .merge(alerts::routes())

@@ -69,6 +69,16 @@ impl Problem {
         Self { retry_after_s: seconds, ..self }
     }
 
+    /// Its stable code.
+    pub(crate) const fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What went wrong, for people.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// With other words.
     pub(crate) fn saying(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();

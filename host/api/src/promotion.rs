@@ -150,7 +150,7 @@ pub(crate) async fn pin_mapping(
         grants: None,
     };
     let pin = wanted.checked(&api, &mapping).await?.unwrap_or_default();
-    let why = new.why.map(|why| Why { why }.by(&caller, api.shared.clock.now())).transpose()?;
+    let why = new.why.map(|why| Why::new(why).by(&caller, api.shared.clock.now())).transpose()?;
     let pin = PinChange { by: Some(caller.key.to_string()), why: why.map(|decision| decision.why), ..pin };
     match new.after_replay {
         None => moved(&api, &mapping, pin, None).await,

@@ -80,7 +80,7 @@ impl Filter {
 pub(crate) struct Why {
     /// 1 to 1,000 characters.
     #[schemars(length(min = 1, max = 1_000))]
-    pub(crate) why: String,
+    why: String,
 }
 
 impl Why {

@@ -13,6 +13,7 @@
 //! * [`retention`]: removes what was kept long enough, and tenants that are to be removed.
 //! * [`poller`]: asks sources that do not tell, or forget to, for what changed.
 //! * [`reconcile`]: after a restore, asks sources for what was forgotten.
+//! * [`remap`]: maps an event again with what was put right.
 //! * [`replayer`]: executes modules again on stored events, and shadows on new ones, and delivers nothing.
 //! * [`signatures`]: whose signatures modules bear.
 //! * [`storage`]: whether the disk has room for what is new.
@@ -48,6 +49,7 @@ pub mod poller;
 pub mod quotas;
 pub mod reconcile;
 pub mod refused;
+pub mod remap;
 pub mod replayer;
 pub mod retention;
 pub mod rooms;

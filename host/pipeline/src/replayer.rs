@@ -17,7 +17,7 @@ use portolan_domain::{
 };
 use portolan_store::{
     Finish, StoreError,
-    mapping::{Mapping, MappingChange, PinChange},
+    mapping::{MappingChange, PinChange},
     module::Module,
     replay::{Progress, Promotion, Replay, ReplayClaim, ReplayEnd, ReplayInput, ReplayItem, ReplayKind},
 };
@@ -31,7 +31,7 @@ use crate::{
     work::{self, Work},
 };
 
-mod execute;
+pub(crate) mod execute;
 mod item;
 
 use execute::{Executor, Failed};
@@ -62,34 +62,6 @@ pub struct Replayer {
     engine: Arc<dyn Engine>,
 }
 
-/// Why a replay does not go on now.
-enum Halt {
-    /// It was cancelled, or another host has it.
-    Lost,
-    /// It is to end, or to rest, so.
-    End(ReplayEnd),
-}
-
-impl From<StoreError> for Halt {
-    fn from(error: StoreError) -> Self {
-        match error {
-            // The mapping or the module is gone.
-            StoreError::NotFound => Self::failed("gone", "the mapping or the module no longer exists"),
-            error @ StoreError::Corrupt { .. } => Self::failed("unreadable", &error.to_string()),
-            error @ (StoreError::Conflict(_) | StoreError::Unavailable(_)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a replay cannot go on now");
-                Self::Lost
-            }
-        }
-    }
-}
-
-impl Halt {
-    fn failed(code: &str, text: &str) -> Self {
-        Self::End(ReplayEnd::Failed { reason: json!({ "code": code, "message": text }) })
-    }
-}
-
 impl Replayer {
     /// One that has not begun.
     #[must_use]
@@ -111,7 +83,7 @@ impl Replayer {
         let replay = &claim.replay;
         if claim.process_deaths >= DEATHS_MAX {
             let text = format!("the host died {} times while this was executed", claim.process_deaths);
-            return Err(Failed::Halt(Halt::failed("host-died", &text)));
+            return Err(Failed::Never("host-died", text));
         }
         let store = &self.shared.store;
         let part = store.replay_part(&replay.id, PART_MAX).await?;
@@ -120,15 +92,18 @@ impl Replayer {
         let executor = Executor {
             shared: &self.shared,
             engine: &*self.engine,
-            replay,
+            scope: &replay.scope,
+            module: &replay.module,
+            asked: &replay.asked,
             mapping: &mapping,
             description: &module.description,
+            behind: true,
         };
         let begun = self.shared.clock.monotonic();
         let mut progress = Progress { items: Vec::new(), tally: replay.tally.clone(), cursor: part.cursor };
         let mut is_last = part.is_last;
         for (number, input) in part.inputs.iter().enumerate() {
-            progress.items.push(one(&executor, &mapping, input, &mut progress.tally).await?);
+            progress.items.push(one(&executor, input, &mut progress.tally).await?);
             let took = self.shared.clock.monotonic().saturating_sub(begun);
             if took > PART_TIME && number + 1 < part.inputs.len() {
                 (progress.cursor, is_last) = (input.cursor, false);
@@ -231,14 +206,9 @@ impl Replayer {
 }
 
 /// Executes one event and compares.
-async fn one(
-    executor: &Executor<'_>,
-    mapping: &Mapping,
-    input: &ReplayInput,
-    tally: &mut Tally,
-) -> Result<ReplayItem, Failed> {
+async fn one(executor: &Executor<'_>, input: &ReplayInput, tally: &mut Tally) -> Result<ReplayItem, Failed> {
     let before = input.recorded.as_ref().and_then(item::ending);
-    let (after, fuel) = executor.execute(mapping, input).await?;
+    let (after, fuel) = executor.execute(input).await?;
     let comparison = compare(before.as_ref(), &after);
     let fuel_before = input.recorded.as_ref().map_or(0, |recorded| recorded.fuel);
     tally.add(&comparison, before.as_ref().map(|before| (before, fuel_before)), (&after, fuel));
@@ -275,8 +245,9 @@ impl Work for Replayer {
         let end = match part {
             Ok(made) => made,
             Err(Failed::Later(why)) => (None, self.later(&claim, &why)),
-            Err(Failed::Halt(Halt::End(end))) => (None, end),
-            Err(Failed::Halt(Halt::Lost)) => return,
+            Err(Failed::Never(code, why)) => {
+                (None, ReplayEnd::Failed { reason: json!({ "code": code, "message": why }) })
+            }
         };
         let (id, now) = (&claim.replay.id, self.now());
         tracing::debug!(replay.id = %id, replay.end = ?std::mem::discriminant(&end.1), "a part of a replay");

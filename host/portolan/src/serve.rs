@@ -76,7 +76,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let checkpoints = checkpoints(&settings, &shared).map(|kept| tokio::spawn(kept.keep(stopped.clone())));
     let api = Api::new(shared.clone(), sandbox, vault, metrics, api_settings(&settings));
-    let router = api.with_rotation(rotation).router();
+    let router = api.with_rotation(rotation).with_engine(engine.clone()).router();
     // The door is ready before the work goes on: an event that kills the host must not keep it from being told so.
     let pipeline = Pipeline::start(shared, engine).await?;
     let server =

@@ -118,6 +118,7 @@ macro_rules! store_conformance {
                 a_postponed_attempt_does_not_count,
                 an_absence_counts_until_the_next_doubt,
                 a_corrected_body_stands_beside_the_planned_one,
+                what_is_mapped_again_is_sent_anew_and_the_rest_stays,
                 dead_letters_are_found_assigned_and_redriven_by_filter,
                 a_resolved_delivery_is_final_and_says_so,
                 what_was_surely_not_carried_out_is_sent_as_if_for_the_first_time,

@@ -241,6 +241,17 @@ pub struct DeliveryFilter {
     pub until: Option<Timestamp>,
 }
 
+/// What a delivery is given when its event is mapped again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remapped {
+    /// Which of the plan's.
+    pub key: String,
+    /// What is to be sent.
+    pub body: Value,
+    /// The accounting lines it stands for.
+    pub ledger: Vec<LedgerLine>,
+}
+
 /// Deliveries.
 #[async_trait]
 pub trait Deliveries: Send + Sync {
@@ -313,6 +324,15 @@ pub trait Deliveries: Send + Sync {
         body: Value,
         decision: Decision,
     ) -> Result<Decided, StoreError>;
+    /// Its run's event was mapped again with what is right now: its dead deliveries are made again with these bodies, those
+    /// that still wait for them get theirs, and all others stay. Answers which, and whether that takes a second key.
+    async fn delivery_remap(
+        &self,
+        scope: &Scope,
+        run: &RunId,
+        remapped: Vec<Remapped>,
+        decision: Decision,
+    ) -> Result<Vec<(DeliveryId, Decided)>, StoreError>;
     /// Says who looks after a dead or doubtful delivery; nobody, if none.
     async fn delivery_assign(
         &self,

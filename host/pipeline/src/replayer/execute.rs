@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use portolan_domain::{
-    RunId,
+    ModuleDigest, RunId, Scope,
     card::mask_json_text,
     contract::{Answer, Description, Fact, Need, Outcome},
     plan,
@@ -12,11 +12,10 @@ use portolan_domain::{
 use portolan_store::{
     StoreError,
     mapping::Mapping,
-    replay::{NewNeeds, Replay, ReplayInput, ReplaySettings},
+    replay::{Asked, NewNeeds, ReplayInput, ReplaySettings},
 };
 use serde_json::Value;
 
-use super::Halt;
 use crate::{
     Shared,
     engine::{Call, Cost, Engine, ModuleError},
@@ -28,25 +27,37 @@ use crate::{
 const CALLS_MAX: u32 = 3;
 
 /// What executing takes.
-pub(super) struct Executor<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) engine: &'a dyn Engine,
-    pub(super) replay: &'a Replay,
-    pub(super) mapping: &'a Mapping,
-    pub(super) description: &'a Description,
+pub(crate) struct Executor<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) engine: &'a dyn Engine,
+    pub(crate) scope: &'a Scope,
+    pub(crate) module: &'a ModuleDigest,
+    pub(crate) asked: &'a Asked,
+    pub(crate) mapping: &'a Mapping,
+    pub(crate) description: &'a Description,
+    /// Whether nobody waits for it.
+    pub(crate) behind: bool,
 }
 
 /// Why an event could not be executed.
-pub(super) enum Failed {
+pub(crate) enum Failed {
     /// Something of ours was not available: later.
     Later(String),
-    /// The replay does not go on.
-    Halt(Halt),
+    /// It can not be: a code and a text.
+    Never(&'static str, String),
 }
 
 impl From<StoreError> for Failed {
     fn from(error: StoreError) -> Self {
-        Self::Halt(error.into())
+        match error {
+            StoreError::NotFound => {
+                Self::Never("gone", "the mapping, its module or the event no longer exists".to_owned())
+            }
+            error @ StoreError::Corrupt { .. } => Self::Never("unreadable", mapper::chain(&error)),
+            error @ (StoreError::Conflict(_) | StoreError::Unavailable(_)) => {
+                Self::Later(mapper::chain(&error))
+            }
+        }
     }
 }
 
@@ -58,16 +69,12 @@ enum Told {
 
 impl Executor<'_> {
     /// What comes of the event, and its fuel.
-    pub(super) async fn execute(
-        &self,
-        mapping: &Mapping,
-        input: &ReplayInput,
-    ) -> Result<(Ending, u64), Failed> {
+    pub(crate) async fn execute(&self, input: &ReplayInput) -> Result<(Ending, u64), Failed> {
         let mut cost = Cost::default();
         let Ok(payload) = std::str::from_utf8(&input.event.payload) else {
             return Ok((failed("payload-not-utf-8", "the payload is not UTF-8 text"), 0));
         };
-        let settings = self.settings(mapping, input);
+        let settings = self.settings(input);
         let run = self.run(input);
         let attempt = input.recorded.as_ref().map_or(1, |recorded| recorded.attempt.max(1));
         let known = known(input);
@@ -89,12 +96,12 @@ impl Executor<'_> {
         Ok((failed("too-many-rounds", "the module still needs facts"), cost.fuel()))
     }
 
-    fn settings<'s>(&'s self, mapping: &'s Mapping, input: &'s ReplayInput) -> &'s Value {
-        match &self.replay.asked.settings {
+    fn settings<'s>(&'s self, input: &'s ReplayInput) -> &'s Value {
+        match &self.asked.settings {
             ReplaySettings::Given(settings) => settings,
             ReplaySettings::Recorded => {
                 let recorded = input.recorded.as_ref().and_then(|recorded| recorded.settings.as_ref());
-                recorded.unwrap_or(&mapping.settings)
+                recorded.unwrap_or(&self.mapping.settings)
             }
         }
     }
@@ -111,15 +118,15 @@ impl Executor<'_> {
         input: &portolan_domain::contract::Input,
         cost: &mut Cost,
     ) -> Result<Result<Outcome, Ending>, Failed> {
-        let (tenant, module) = (&self.replay.scope.tenant, &self.replay.module);
+        let (tenant, module, behind) = (&self.scope.tenant, self.module, self.behind);
         let mut why = String::new();
         for _ in 0..CALLS_MAX {
-            let call = Call { tenant, module, run, suspect: false, behind: true, input: input.clone() };
+            let call = Call { tenant, module, run, suspect: false, behind, input: input.clone() };
             let report = match self.engine.transform(call).await {
                 Ok(report) => report,
                 Err(ModuleError::Unknown(digest)) => {
                     let text = format!("the tenant has no module {digest}");
-                    return Err(Failed::Halt(Halt::failed("module-gone", &text)));
+                    return Err(Failed::Never("module-gone", text));
                 }
                 Err(error @ ModuleError::Unavailable(_)) => return Err(Failed::Later(mapper::chain(&error))),
             };
@@ -172,7 +179,7 @@ impl Executor<'_> {
             let answer = match known.get(&name(&need)) {
                 Some(answer) => Some(answer.clone()),
                 None if self.may_ask(&need) => {
-                    let scope = &self.replay.scope;
+                    let scope = self.scope;
                     let asker = Asker { scope, run, attempt, traceparent: None, pauses: false };
                     match facts::answer(self.shared, asker, self.mapping, &need).await {
                         Ok(answer) => Some(facts::without_cards(answer)),
@@ -197,7 +204,7 @@ impl Executor<'_> {
         let is_granted =
             self.mapping.life.grants.as_ref().is_none_or(|grants| grants.refused_of_need(need).is_none());
         is_granted
-            && match (self.replay.asked.new_needs, need) {
+            && match (self.asked.new_needs, need) {
                 (NewNeeds::Told, _) | (NewNeeds::FromStore, Need::Query(_)) => false,
                 (NewNeeds::FromStore, Need::Lookup(_) | Need::Reference(_)) | (NewNeeds::Asked, _) => true,
             }

@@ -16,7 +16,7 @@ use crate::{
     ClaimRequest, Finish, Page, StoreError,
     alert::AlertFilter,
     connection::PAUSED_BY_HOST,
-    delivery::{DeliveryClaim, DeliveryEnd, DeliveryFilter, Postponement, Sent},
+    delivery::{DeliveryClaim, DeliveryEnd, DeliveryFilter, Postponement, Remapped, Sent},
     desk::EnvironmentSettings,
     run::{Decided, Decision, NewDelivery},
 };
@@ -199,6 +199,58 @@ pub async fn a_corrected_body_stands_beside_the_planned_one(place: &dyn Place) {
     let decisions = store.decision_list(scope, claim.id.as_str()).await.unwrap();
     assert_eq!(decisions.len(), 1);
     assert_eq!((decisions[0].action.as_str(), &decisions[0].decision), ("correct", &decision(at(2))));
+}
+
+pub async fn what_is_mapped_again_is_sent_anew_and_the_rest_stays(place: &dyn Place) {
+    let world = World::new(place.open().await).await;
+    let (store, scope) = (&world.store, &world.scope);
+    let deliveries = vec![
+        world.a_delivery("one", &[]),
+        world.a_delivery("two", &["one"]),
+        world.a_delivery("after", &["two"]),
+    ];
+    let run = world.planned("ch_1", deliveries).await;
+    let claim = world.claim_delivery(at(1)).await;
+    assert_eq!(claim.key, "one");
+    world.finish_delivery(&claim, delivered(json!({})), at(1)).await;
+    let dead_one = world.claim_delivery(at(2)).await;
+    world.finish_delivery(&dead_one, dead(), at(2)).await;
+    let line = LedgerLine {
+        account: "4000".to_owned(),
+        side: Side::Credit,
+        amount: "12.50".parse().unwrap(),
+        currency: "USD".to_owned(),
+    };
+    let new =
+        |key: &str| Remapped { key: key.to_owned(), body: json!({ "of": key }), ledger: vec![line.clone()] };
+    let all = vec![new("one"), new("two"), new("after")];
+    let stranger = World::new(store.clone()).await.scope;
+    let strange = store.delivery_remap(&stranger, &run, all.clone(), decision(at(3))).await.unwrap();
+    assert_eq!(strange, [], "another tenant's run is none");
+    let made = store.delivery_remap(scope, &run, all.clone(), decision(at(3))).await.unwrap();
+    assert_eq!(made.len(), 2, "what is delivered stays");
+    assert_eq!(made[0], (dead_one.id.clone(), Decided::Done));
+    let of_run = store.delivery_of_run(scope, &run).await.unwrap();
+    let told: Vec<_> =
+        of_run.iter().map(|one| (one.state, one.body["of"].as_str(), one.ledger.len())).collect();
+    let expected = [
+        (DeliveryState::Delivered, None, 0),
+        (DeliveryState::Pending, Some("two"), 1),
+        (DeliveryState::Waiting, Some("after"), 1),
+    ];
+    assert_eq!(told, expected);
+    let again = world.claim_delivery(at(4)).await;
+    assert_eq!((&again.call_id, again.is_corrected), (&dead_one.call_id, true));
+    world.finish_delivery(&again, dead(), at(5)).await;
+    // Where the environment asks for four eyes, it takes two keys that see the same.
+    let settings = EnvironmentSettings { four_eyes: true, ..EnvironmentSettings::default() };
+    store.environment_settings_put(scope, settings, decision(at(6))).await.unwrap();
+    let two = vec![new("two")];
+    let first = store.delivery_remap(scope, &run, two.clone(), by("anna", 7)).await.unwrap();
+    assert_eq!(first[0].1, Decided::Proposed);
+    let second = store.delivery_remap(scope, &run, two, by("berta", 8)).await.unwrap();
+    assert_eq!(second[0].1, Decided::Done);
+    assert_eq!(world.claim_delivery(at(9)).await.id, dead_one.id);
 }
 
 pub async fn dead_letters_are_found_assigned_and_redriven_by_filter(place: &dyn Place) {

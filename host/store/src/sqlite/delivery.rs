@@ -14,7 +14,7 @@ use super::{
 use crate::{
     ClaimRequest, Finish, Lease, Page, StoreError,
     audit::Change,
-    delivery::{Attempt, Deliveries, Delivery, DeliveryClaim, DeliveryEnd, DeliveryFilter, Sent},
+    delivery::{Attempt, Deliveries, Delivery, DeliveryClaim, DeliveryEnd, DeliveryFilter, Remapped, Sent},
     run::{Decided, Decision},
 };
 
@@ -214,6 +214,26 @@ impl Deliveries for SqliteStore {
         let told = Change::of(&scope, "delivery.correct", id.as_str());
         self.decided(told, decision, move |conn, decision| {
             decide::correct(conn, (&scope, &id), &body, decision)
+        })
+        .await
+    }
+
+    async fn delivery_remap(
+        &self,
+        scope: &Scope,
+        run: &RunId,
+        remapped: Vec<Remapped>,
+        decision: Decision,
+    ) -> Result<Vec<(DeliveryId, Decided)>, StoreError> {
+        let (scope, run) = (scope.clone(), run.clone());
+        self.audited_after(move |tx| {
+            let made = decide::remap(tx.conn, (&scope, &run), &remapped, &decision)?;
+            let told = made.iter().map(|(id, decided)| {
+                let detail = json!({ "why": decision.why, "only_proposed": *decided == Decided::Proposed });
+                Change::of(&scope, "delivery.remap", id.as_str()).with(detail)
+            });
+            let told = told.collect();
+            Ok((made, told))
         })
         .await
     }

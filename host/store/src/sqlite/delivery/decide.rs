@@ -1,7 +1,7 @@
 //! What people decide about deliveries.
 
 use portolan_domain::{
-    DeliveryId, Scope,
+    DeliveryId, RunId, Scope,
     contract::{Capture, Reference},
     pointer,
     state::DeliveryState,
@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{
     StoreError,
-    delivery::DeliveryFilter,
+    delivery::{DeliveryFilter, Remapped},
     run::{Decided, Decision},
     sqlite::{
         decision,
-        row::{Columns, change, first, json, millis},
+        row::{Columns, change, first, json, json_list, millis},
         usage,
     },
 };
@@ -145,10 +145,45 @@ pub(super) fn correct(
     if decided == Decided::Proposed {
         return Ok(decided);
     }
-    usage::stores(&scope.tenant, Some(scope.environment), -sent_bytes(conn, delivery.seq)?);
-    let sql = "UPDATE delivery_contents SET corrected = ?2, sent = NULL WHERE delivery_seq = ?1";
-    change(conn, sql, params![delivery.seq, json(body)])?;
+    put(conn, scope, delivery.seq, body)?;
     again(conn, &delivery, "corrected", made)
+}
+
+/// Another body beside the planned one.
+fn put(conn: &Connection, scope: &Scope, seq: i64, body: &Value) -> Result<(), StoreError> {
+    usage::stores(&scope.tenant, Some(scope.environment), -sent_bytes(conn, seq)?);
+    let sql = "UPDATE delivery_contents SET corrected = ?2, sent = NULL WHERE delivery_seq = ?1";
+    change(conn, sql, params![seq, json(body)])?;
+    Ok(())
+}
+
+const OF_RUN: &str = "
+    SELECT d.id FROM runs r JOIN deliveries d ON d.run_seq = r.seq
+    WHERE r.id = ?1 AND r.tenant = ?2 AND r.environment = ?3 AND d.key = ?4 AND d.state IN ('dead', 'waiting')";
+
+pub(super) fn remap(
+    conn: &Connection,
+    (scope, run): (&Scope, &RunId),
+    remapped: &[Remapped],
+    made: &Decision,
+) -> Result<Vec<(DeliveryId, Decided)>, StoreError> {
+    let mut done = Vec::new();
+    for new in remapped {
+        let params = [run.as_str(), scope.tenant.as_str(), scope.environment.as_str(), &new.key];
+        let Some(id) = first(conn, OF_RUN, params, |c| c.parsed::<DeliveryId>())? else { continue };
+        let (delivery, _) = in_states(conn, scope, &id, UNDER_WAY)?;
+        let decided = decision::keep_or_propose(conn, scope, id.as_str(), ("remap", &new.body), made)?;
+        if decided == Decided::Done {
+            put(conn, scope, delivery.seq, &new.body)?;
+            let sql = "UPDATE delivery_contents SET ledger = ?2 WHERE delivery_seq = ?1";
+            change(conn, sql, params![delivery.seq, json_list(&new.ledger)?])?;
+            if in_states(conn, scope, &id, STUCK).is_ok() {
+                again(conn, &delivery, "remapped", made)?;
+            }
+        }
+        done.push((id, decided));
+    }
+    Ok(done)
 }
 
 pub(super) fn assign(
