@@ -13,7 +13,8 @@ from wit_world.imports import log, types
 from .cx import Event
 from .mapping import Mapping, transform
 
-# Every call has a fresh instance, whose memory goes with it: looking for cycles would only be fuel (a third of it).
+# Every call has a fresh instance, whose memory goes with it: looking for cycles would be fuel for nothing. Measured: 5 to 7 %
+# less with events of 40 to 300 KB, the same with small ones.
 gc.disable()
 
 
