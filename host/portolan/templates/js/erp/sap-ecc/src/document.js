@@ -10,6 +10,7 @@ export const operations = ['accounting-document.find', 'accounting-document.post
 const COMP_CODE = field('COMP_CODE', 4);
 const CUSTOMER = field('CUSTOMER', 10);
 const GL_ACCOUNT = field('GL_ACCOUNT', 10);
+const HEADER_TXT = field('HEADER_TXT', 25);
 const ITEMNO_ACC = field('ITEMNO_ACC', 10);
 const ITEM_TEXT = field('ITEM_TEXT', 50);
 const USERNAME = field('USERNAME', 12);
@@ -37,7 +38,7 @@ export function delivery(_, settings, sale) {
         DOC_DATE: dats(sale.day),
         PSTNG_DATE: dats(sale.day),
         USERNAME: USERNAME.required(settings.user_name),
-        HEADER_TXT: 'Stripe charge',
+        HEADER_TXT: HEADER_TXT.shortened(sale.text),
         REF_DOC_NO: reference,
       },
       ACCOUNTGL: [{ ITEMNO_ACC: items[0], GL_ACCOUNT: account, ITEM_TEXT: text, ALLOC_NMBR: reference }],

@@ -10,6 +10,7 @@ OPERATIONS = ["accounting-document.find", "accounting-document.post"]
 COMP_CODE = Field("COMP_CODE", 4)
 CUSTOMER = Field("CUSTOMER", 10)
 GL_ACCOUNT = Field("GL_ACCOUNT", 10)
+HEADER_TXT = Field("HEADER_TXT", 25)
 ITEMNO_ACC = Field("ITEMNO_ACC", 10)
 ITEM_TEXT = Field("ITEM_TEXT", 50)
 USERNAME = Field("USERNAME", 12)
@@ -36,7 +37,7 @@ def delivery(cx, settings, sale):
             "DOC_DATE": dats(sale.day),
             "PSTNG_DATE": dats(sale.day),
             "USERNAME": USERNAME.required(settings["user_name"]),
-            "HEADER_TXT": "Stripe charge",
+            "HEADER_TXT": HEADER_TXT.shortened(sale.text),
             "REF_DOC_NO": reference,
         },
         "ACCOUNTGL": [{"ITEMNO_ACC": debited, "GL_ACCOUNT": account, "ITEM_TEXT": text, "ALLOC_NMBR": reference}],

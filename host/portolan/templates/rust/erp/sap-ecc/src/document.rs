@@ -48,7 +48,7 @@ pub(crate) fn delivery(_: &Cx<'_>, settings: &Settings, sale: &Sale) -> Result<D
             "DOC_DATE": sap::dats(sale.day),
             "PSTNG_DATE": sap::dats(sale.day),
             "USERNAME": USERNAME.required(&settings.user_name)?,
-            "HEADER_TXT": "Stripe charge",
+            "HEADER_TXT": sap::HEADER_TXT.shortened(&sale.text),
             "REF_DOC_NO": reference,
         },
         "ACCOUNTGL": [{"ITEMNO_ACC": debit, "GL_ACCOUNT": account, "ITEM_TEXT": text, "ALLOC_NMBR": reference}],
