@@ -16,8 +16,10 @@ const TREES: [(&str, &str); 5] = [
     ("sdk-python", "../../guest-mappings/sdk-python"),
 ];
 
-/// Folders that are no part of what a project needs: what tools leave, and the SDKs' own tests.
-const LEFT_OUT: [&str; 5] = ["target", "tests", "test", "node_modules", "__pycache__"];
+/// Folders that tools leave, where a project is tried in its place: they are part of nothing.
+const LEFT_BY_TOOLS: [&str; 5] = ["target", "build", "node_modules", ".venv", "__pycache__"];
+/// The SDKs' own tests; a template's are the new project's.
+const TESTS: [&str; 2] = ["tests", "test"];
 
 fn main() -> io::Result<()> {
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
@@ -45,8 +47,8 @@ fn collect(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> io:
         let own = entry.file_name().to_string_lossy().into_owned();
         let path = entry.path();
         if path.is_dir() {
-            // A template's tests are the new project's.
-            if name.starts_with("templates") || !LEFT_OUT.contains(&own.as_str()) {
+            let is_test = !name.starts_with("templates") && TESTS.contains(&own.as_str());
+            if !is_test && !LEFT_BY_TOOLS.contains(&own.as_str()) {
                 collect(&path, &format!("{name}/{own}"), files)?;
             }
         } else if !own.ends_with(".pyc") {

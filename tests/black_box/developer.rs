@@ -70,7 +70,8 @@ async fn a_real_event_runs_here_as_it_ran_there_and_becomes_a_case() {
     let event = world.accept(&told).await;
     let story = world.end_of(&event).await;
     let run = &story["runs"][0];
-    let client = &world.tenant.client;
+    // With an operator's key, which says for whom.
+    let operator = &world.host.operator;
     let file = file_of("stripe-to-sage-pro");
     let arguments = [
         "run",
@@ -79,9 +80,11 @@ async fn a_real_event_runs_here_as_it_ran_there_and_becomes_a_case() {
         "--environment",
         "sandbox",
         "--host",
-        client.base(),
+        operator.base(),
         "--key",
-        client.key().unwrap(),
+        operator.key().unwrap(),
+        "--tenant",
+        &world.tenant.id,
         "--module",
         &file,
         "--save",
@@ -110,6 +113,9 @@ async fn a_real_event_runs_here_as_it_ran_there_and_becomes_a_case() {
     let (good, said, told) = module(folder.path(), &["test", "--module", &file, "--output", "json"]);
     assert!(good, "{said}\n{told}");
     assert_eq!(said["cases"][0]["cost"]["fuel"], run["cost"]["fuel"]);
+    let case: Value =
+        serde_json::from_str(&fs::read_to_string(folder.path().join("cases/real.json")).unwrap()).unwrap();
+    assert_eq!(case["event"]["source"], "stripe", "modules know sources by their names");
 }
 
 #[test]
@@ -214,4 +220,23 @@ fn a_new_project_is_there_whole_and_never_over_another() {
     assert!(!good && told.contains("no name for a module"), "{told}");
     let (good, _, told) = module(&folder.join("charges-js"), &["test"]);
     assert!(!good && told.contains("run `portolan module build` first"), "{told}");
+}
+
+#[test]
+fn a_toolchain_does_not_learn_the_key_of_the_api() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (good, _, told) = module(folder, &["new", "charges", "--lang", "rust", "--to", "epicor"]);
+    assert!(good, "{told}");
+    // A compiler that cannot do anything but tell what it was told.
+    let compiler = folder.join("rustc");
+    fs::write(&compiler, "#!/bin/sh\nexport -p >> \"$0.told\"\nexit 1\n").unwrap();
+    fs::set_permissions(&compiler, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = std::process::Command::new(portolan());
+    command.args(["module", "build", "charges"]).current_dir(folder).env_clear().env("RUSTC", &compiler);
+    let output = command.env("PORTOLAN_KEY", "ptk_secret").env("OTHER", "kept").output().unwrap();
+    assert!(!output.status.success());
+    let told = fs::read_to_string(folder.join("rustc.told")).unwrap();
+    assert!(told.contains("OTHER") && !told.contains("PORTOLAN_KEY"), "{told}");
 }

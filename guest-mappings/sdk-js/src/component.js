@@ -8,8 +8,7 @@ import { Defer, Hold, Need, Reject, Skip, Stop } from './stop.js';
 /** One call of a mapping, in the contract's JSON form: input to outcome. What is no Stop is thrown on. */
 export function transform(mapping, input, write = () => {}) {
   try {
-    const plan = mapping.map(new Cx(input, logOf(write)));
-    return { deliver: wholePlan(plan ?? {}) };
+    return { deliver: wholePlan(mapping.map(new Cx(input, logOf(write)))) };
   } catch (stop) {
     if (stop instanceof Need) return { need: stop.needs };
     if (stop instanceof Skip) return { skip: stop.message };
@@ -120,7 +119,7 @@ function planOut(plan) {
       unless: delivery.unless ? { ...delivery.unless, parameters: JSON.stringify(delivery.unless.parameters) } : undefined,
     })),
     references: plan.references,
-    alerts: plan.alerts.map((alert) => ({ ...alert, detail: JSON.stringify(alert.detail ?? {}) })),
+    alerts: plan.alerts.map((alert) => ({ ...alert, detail: JSON.stringify(alert.detail) })),
   };
 }
 

@@ -104,7 +104,8 @@ export function lookup(table: string, key: string): Question;
 export function reference(kind: string, id: string): Question;
 export function query(connection: string, operation: string, parameters: Json): Question;
 
-/** Everything that follows from an event. */
+/** Everything that follows from an event. An empty one is a plan in which nothing is done; what is no plan, a forgotten
+ * `return` too, is a `TypeError`. */
 export interface Plan {
   /** Carried out after earlier plans with this key. Default: the event's object. */
   orderingKey?: string;
@@ -121,7 +122,7 @@ export interface Delivery {
   key: string;
   connection: string;
   operation: string;
-  /** What to send. Amounts are texts or `Decimal`s, never fractions in floating point. */
+  /** What to send. Amounts are texts or `Decimal`s: a number that is no safe integer is a `TypeError`. */
   body: Json;
   /** Keys of deliveries that must have succeeded first. */
   after?: string[];
@@ -173,7 +174,8 @@ export function reject(pointer: string, code: string, message: string): never;
 /** A decimal number: digits and a scale, exact. In a body it is written as a text. */
 export class Decimal {
   constructor(digits: bigint | number, scale: number);
-  static parse(text: string): Decimal;
+  /** Of a text; a number is refused, which may have been rounded already. */
+  static parse(text: Decimal | string): Decimal;
   readonly digits: bigint;
   readonly scale: number;
   /** With so many decimals; refuses to lose a digit. */

@@ -41,8 +41,11 @@ export class Decimal {
     this.scale = scale;
   }
 
+  /** Of a text: a number may have been rounded already, 0.1 + 0.2 is none of ours. A Decimal is itself. */
   static parse(text) {
-    const parts = /^(-?)(\d{1,28})(?:\.(\d{1,28}))?$/.exec(String(text));
+    if (text instanceof Decimal) return text;
+    if (typeof text !== 'string') throw refuse('not-an-amount', `${String(text)} is no text: a decimal number is one, as in '49.98'`);
+    const parts = /^(-?)(\d{1,28})(?:\.(\d{1,28}))?$/.exec(text);
     if (!parts) throw refuse('not-an-amount', `${JSON.stringify(text)} is no decimal number`);
     const fraction = parts[3] ?? '';
     return new Decimal(BigInt(parts[1] + parts[2] + fraction), fraction.length);
@@ -103,8 +106,7 @@ export class Money {
   /** A decimal in Stripe's minor unit; refuses what would lose a digit. */
   static fromDecimal(amount, currency) {
     const code = currencyOf(currency);
-    const value = amount instanceof Decimal ? amount : Decimal.parse(amount);
-    const written = value.rescale(decimalsOf(code));
+    const written = Decimal.parse(amount).rescale(decimalsOf(code));
     return new Money(written.digits * 10n ** BigInt(minorDecimals(code) - decimalsOf(code)), code);
   }
 

@@ -48,6 +48,13 @@ test('decimals are exact', () => {
   assert.equal(Decimal.parse('1.50').compare(Decimal.parse('1.5')), 0);
   assert.equal(String(Decimal.parse('-0.05')), '-0.05');
   assert.throws(() => Decimal.parse('1e3'), refused('not-an-amount'));
+  const parsed = Decimal.parse('1.50');
+  assert.equal(Decimal.parse(parsed), parsed);
+  for (const rounded of [0.1 + 0.2, 5, 5n, null, undefined, ['5'], { toString: () => '5' }]) {
+    assert.throws(() => Decimal.parse(rounded), refused('not-an-amount'));
+    assert.throws(() => debit('1', rounded, 'USD'), refused('not-an-amount'));
+    assert.throws(() => Money.fromDecimal(rounded, 'USD'), refused('not-an-amount'));
+  }
 });
 
 test('which day it is depends on where', () => {
@@ -121,6 +128,30 @@ test('every end is an outcome, and a mistake is none', () => {
   assert.throws(() => end(() => null.x), TypeError);
   assert.throws(() => end(() => ({ deliveries: [{ key: 'k' }] })), /a delivery needs a connection/);
   assert.throws(() => end(() => ({ deliveries: [{ ...plan.deliveries[0], afters: [] }] })), /has no field afters/);
+});
+
+test('what is no plan is a mistake, and an empty one is none', () => {
+  const end = (map) => transform({ map }, input());
+  const nothing = { 'ordering-key': null, deliveries: [], references: [], alerts: [] };
+  assert.deepEqual(end(() => ({})).deliver, nothing);
+  assert.deepEqual(end(() => ({ deliveries: [] })).deliver, nothing);
+  for (const wrong of [undefined, null, [], 'plan', 7, Promise.resolve({}), new Error('x'), new Date(0), new Map()]) {
+    assert.throws(() => end(() => wrong), /TypeError: a mapping returned .* is no plan/, String(wrong));
+  }
+  assert.throws(() => end(() => ({ delivery: [] })), /a plan has no field delivery/);
+  assert.throws(() => end(() => hold('look')), /is no plan/);
+  const alert = { severity: 'info', code: 'c', title: 't' };
+  assert.deepEqual(end(() => ({ alerts: [alert] })).deliver.alerts, [{ ...alert, detail: {} }]);
+});
+
+test('a number that may have been rounded goes nowhere', () => {
+  const end = (body, parameters = {}) =>
+    transform({ map: () => ({ deliveries: [{ key: 'k', connection: 'erp', operation: 'o', body, unless: always('f', parameters, '/id') }] }) }, input());
+  const good = { lines: [{ qty: 1, price: Decimal.parse('0.30'), day: new Date(0), zero: -0, none: undefined }], text: '0.3' };
+  assert.equal(end(good).deliver.deliveries.length, 1);
+  assert.throws(() => end({ lines: [{ 'a/b~': 0.1 + 0.2 }] }), /the body of k has 0\.30000000000000004 at "\/lines\/0\/a~1b~0"/);
+  assert.throws(() => end({}, { amount: 49.98 }), /the existence check of k has 49\.98 at "\/amount"/);
+  for (const wrong of [NaN, Infinity, 2 ** 53, 5n]) assert.throws(() => end({ wrong }), TypeError);
 });
 
 test('a description has every field of the contract', () => {

@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 from wit_world.imports import log, types
 
-from .cx import Event
+from .cx import Event, exact
 from .mapping import Mapping, transform
 
 # Every call has a fresh instance, whose memory goes with it: looking for cycles would be fuel for nothing. Measured: 5 to 7 %
@@ -82,7 +82,7 @@ def _input(input: types.Input) -> dict[str, Any]:
         ),
         "environment": input.environment.name.lower(),
         "attempt": input.attempt,
-        "settings": json.loads(input.settings),
+        "settings": exact(input.settings),
         "facts": [{"need": _need_in(fact.need), "answer": _answer_in(fact.answer)} for fact in input.facts],
     }
 
@@ -102,7 +102,7 @@ def _answer_in(answer: types.Answer) -> Any:
         return "absent"
     if isinstance(answer, types.Answer_Failed):
         return {"failed": {"code": answer.value.code, "message": answer.value.message}}
-    return {"found": json.loads(answer.value)}
+    return {"found": exact(answer.value)}
 
 
 def _outcome(outcome: dict[str, Any]) -> types.Outcome:

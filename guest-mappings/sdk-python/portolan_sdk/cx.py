@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Callable, Optional
 
 from .plan import plain
@@ -45,6 +46,11 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
+def exact(text: str) -> Any:
+    """JSON as Python has it; a fraction is a ``Decimal``, with the digits that stand there."""
+    return json.loads(text, parse_float=Decimal)
+
+
 class Log:
     """Lines that are kept with the run, even when the module fails."""
 
@@ -76,9 +82,9 @@ class Cx:
         self._facts = {canonical(fact["need"]): fact["answer"] for fact in input["facts"]}
 
     def payload(self) -> Any:
-        """The payload as JSON."""
+        """The payload as JSON; its fractions are ``Decimal``."""
         try:
-            return json.loads(self.event.payload)
+            return exact(self.event.payload)
         except ValueError as error:
             raise refusal("unreadable-payload", f"the payload is no JSON: {error}") from None
 

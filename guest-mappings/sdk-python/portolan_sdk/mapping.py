@@ -47,7 +47,10 @@ class Mapping:
     description: Description
 
     def map(self, cx: Cx) -> Plan:
-        """What follows from an event. Called again, from the beginning, when facts have arrived."""
+        """What follows from an event. Called again, from the beginning, when facts have arrived.
+
+        ``Plan()`` is a plan in which nothing is done. What is no plan, a forgotten ``return`` too, is a ``TypeError``.
+        """
         raise NotImplementedError
 
 
@@ -56,7 +59,7 @@ def transform(
 ) -> dict[str, Any]:
     """One call: input to outcome. What is no Stop is raised on."""
     try:
-        return {"deliver": whole_plan(mapping.map(Cx(input, write)) or Plan())}
+        return {"deliver": whole_plan(mapping.map(Cx(input, write)))}
     except Need as stop:
         return {"need": stop.needs}
     except Skip as stop:

@@ -11,11 +11,15 @@ division by 100. What would lose a digit is refused.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Optional, Union
 
 from .stop import refusal
+
+# As in the other SDKs: no space, no sign but a minus, no exponent, the digits of ASCII.
+_WRITTEN = re.compile(r"-?[0-9]{1,28}(\.[0-9]{1,28})?")
 
 _ZERO_DECIMAL = frozenset("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split())
 _THREE_DECIMAL = frozenset("BHD JOD KWD OMR TND".split())
@@ -47,13 +51,12 @@ def parse_decimal(value: Union[Decimal, str, int]) -> Decimal:
     """A decimal, never by way of floating point."""
     if isinstance(value, float):
         raise refusal("not-an-amount", f"{value!r} is a fraction in floating point, and so no amount")
-    try:
-        number = Decimal(value)
-    except (InvalidOperation, TypeError, ValueError):
-        raise refusal("not-an-amount", f"{value!r} is no decimal number") from None
-    if not number.is_finite():
-        raise refusal("not-an-amount", f"{value!r} is no decimal number")
-    return number
+    if isinstance(value, Decimal) and value.is_finite():
+        return value
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if is_whole or (isinstance(value, str) and _WRITTEN.fullmatch(value)):
+        return Decimal(value)
+    raise refusal("not-an-amount", f"{value!r} is no decimal number")
 
 
 def written(value: Union[Decimal, str, int]) -> str:

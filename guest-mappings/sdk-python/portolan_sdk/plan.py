@@ -173,7 +173,10 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
 
 
 def whole_plan(plan: Plan) -> dict[str, Any]:
-    """A plan in the contract's JSON form."""
+    """A plan in the contract's JSON form. What is no plan is a mistake: nothing would be posted, and the event would count
+    as delivered."""
+    if not isinstance(plan, Plan):
+        raise TypeError(f"a mapping returned {plan!r}, which is no Plan: return one (Plan() does nothing), or end with skip(…)")
     return {
         "ordering-key": plan.ordering_key,
         "deliveries": [_delivery(delivery) for delivery in plan.deliveries],

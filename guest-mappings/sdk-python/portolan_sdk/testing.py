@@ -8,7 +8,7 @@ import unittest
 from pathlib import Path
 from typing import Any, Union
 
-from .cx import Event, canonical
+from .cx import Event, canonical, exact
 from .mapping import Mapping, transform
 
 _RECEIVED_AT = 1_795_217_401_000
@@ -28,7 +28,7 @@ def cases(mapping: Mapping, folder: Union[str, Path]) -> type[unittest.TestCase]
 
 def _test(mapping: Mapping, file: Path) -> Any:
     def test(self: unittest.TestCase) -> None:
-        case = json.loads(file.read_text(encoding="utf-8"))
+        case = exact(file.read_text(encoding="utf-8"))
         self.assertIn("expect", case, "the case expects nothing yet: `portolan module test --update` writes what comes out")
         self.assertEqual(compact(run(mapping, case, file.parent)), compact(case["expect"]))
 
@@ -54,7 +54,8 @@ def run(mapping: Mapping, case: dict[str, Any], folder: Union[str, Path] = ".") 
 def _input(case: dict[str, Any], facts: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
     told = case["event"]
     raw = (folder / told["payload_file"]).read_text(encoding="utf-8") if "payload_file" in told else told["payload"]
-    payload = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)
+    # Written down as the host writes it down.
+    payload = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, default=float)
     try:
         read = json.loads(payload)
     except ValueError:

@@ -16,7 +16,7 @@ from portolan_sdk import (  # noqa: E402
     Check, Delivery, Field, Mapping, Money, Plan, Reject, captured, credit, days_after, debit, defer, hold, in_zone, lookup,
     query, reject, skip, split, start_of_day,
 )
-from portolan_sdk.cx import Event  # noqa: E402
+from portolan_sdk.cx import Event, exact  # noqa: E402
 from portolan_sdk.mapping import transform  # noqa: E402
 from portolan_sdk.zones import ZONES  # noqa: E402
 
@@ -48,11 +48,26 @@ class TestMoney(unittest.TestCase):
         for wrong in [
             lambda: Money(550, "isk").decimal(), lambda: Money(5, "huf").decimal(0), lambda: Money(49.98, "usd"),
             lambda: Money.from_decimal("1.234", "usd"), lambda: Money(1, "dollars"), lambda: debit("1", 0.1, "USD"),
+            *(lambda wrong=wrong: debit("1", wrong, "USD") for wrong in (
+                True, None, " 1 ", "1_000", "１０", "1e3", "+1", ".5", "5.", "", "NaN", "1\n", "1" * 29, Decimal("NaN"), b"5",
+            )),
         ]:
             with self.assertRaises(Reject):
                 wrong()
         with self.assertRaises(TypeError):
             ended(lambda cx: Plan([Delivery("k", "erp", "o", {"amount": 49.98})]))
+
+    def test_what_comes_in_with_a_fraction_goes_out_with_the_same_digits(self):
+        def map(cx):
+            told, row = cx.payload(), cx.lookup("t", "a")
+            return Plan([Delivery("k", "erp", "o", {"amount": told["amount"], "row": row, "sum": told["amount"] + row})])
+
+        event = Event("evt_1", "s", "stripe", "k", None, 0, 0, "application/json", '{"amount": 0.10}')
+        facts = [{"need": lookup("t", "a"), "answer": {"found": exact("0.20")}}]
+        mapping = Mapping()
+        mapping.map = map
+        told = transform(mapping, {"event": event, "environment": "qa", "attempt": 1, "settings": {}, "facts": facts})
+        self.assertEqual(told["deliver"]["deliveries"][0]["body"], {"amount": "0.10", "row": "0.20", "sum": "0.30"})
 
     def test_a_split_conserves_its_total(self):
         self.assertEqual(split(10, [5, 3, 3]), [4, 3, 3])
@@ -114,6 +129,14 @@ class TestOutcomes(unittest.TestCase):
         self.assertIn("no money has moved", ended(lambda cx: captured({"id": "ch_1", "captured": False}))["skip"])
         with self.assertRaises(KeyError):
             ended(lambda cx: {}["x"])
+
+    def test_what_is_no_plan_is_a_mistake_and_an_empty_one_is_none(self):
+        self.assertEqual(ended(lambda cx: Plan())["deliver"]["deliveries"], [])
+        for wrong in (None, {}, [], "plan", Delivery("k", "erp", "o", {}), Plan):
+            with self.assertRaisesRegex(TypeError, "which is no Plan"):
+                ended(lambda cx: wrong)
+        with self.assertRaisesRegex(TypeError, "which is no Plan"):
+            ended(lambda cx: hold("look", None))
 
     def test_what_does_not_fit_a_field_is_refused_with_its_name(self):
         with self.assertRaisesRegex(Reject, 'NAME: "Jenny Rosen" has 11 characters, the field holds 5'):

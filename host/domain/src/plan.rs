@@ -22,6 +22,8 @@ pub struct PlanLimits {
     pub detail_bytes_max: usize,
     /// Characters of a key, a name or an id.
     pub key_chars_max: usize,
+    /// Characters of an alert's title.
+    pub title_chars_max: usize,
 }
 
 impl Default for PlanLimits {
@@ -32,6 +34,7 @@ impl Default for PlanLimits {
             body_bytes_max: 1 << 20,
             detail_bytes_max: 64 << 10,
             key_chars_max: 200,
+            title_chars_max: 1_000,
         }
     }
 }
@@ -147,6 +150,7 @@ pub fn check(plan: &Plan, description: &Description, limits: &PlanLimits) -> Res
     }
     for alert in &plan.alerts {
         text("the alert code", &alert.code, limits.key_chars_max)?;
+        text("the alert title", &alert.title, limits.title_chars_max)?;
         let bytes = alert.detail.to_string().len();
         if bytes > limits.detail_bytes_max {
             return Err(PlanProblem::DetailTooLarge { bytes, max: limits.detail_bytes_max });
@@ -294,7 +298,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::contract::{LedgerLine, RequiredConnection, Side};
+    use crate::contract::{LedgerLine, PlannedAlert, RequiredConnection, Severity, Side};
 
     fn description() -> Description {
         Description {
@@ -365,6 +369,24 @@ mod tests {
         let mut other = delivery("a", &[]);
         other.connection = "bank".into();
         assert!(matches!(verdict(vec![other]), Err(PlanProblem::Undeclared { .. })));
+    }
+
+    #[test]
+    fn an_alerts_title_is_one_line() {
+        let titled = |title: &str| {
+            let alerts = vec![PlannedAlert {
+                severity: Severity::Info,
+                code: "c".into(),
+                title: title.into(),
+                detail: json!({}),
+            }];
+            let plan = Plan { ordering_key: None, deliveries: vec![], references: vec![], alerts };
+            check(&plan, &description(), &PlanLimits::default())
+        };
+        assert_eq!(titled(&"é".repeat(1_000)), Ok(()));
+        for wrong in ["", "two\nlines", "\u{1b}[2J", &"é".repeat(1_001)] {
+            assert!(matches!(titled(wrong), Err(PlanProblem::BadText { .. })), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use portolan::stage::Client;
 use portolan_domain::{Clock, Timestamp};
 use portolan_store::{
     Store,
@@ -20,13 +19,17 @@ use portolan_store::{
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::{access::wait_for, backup::existing_keys, secrets};
+use crate::{
+    access::{TenantAccess, wait_for},
+    backup::existing_keys,
+    secrets,
+};
 
 #[derive(Subcommand)]
 pub(crate) enum AuditCommand {
     /// Says whether the audit log is as it was written, or which entry is wrong first, and how. The status tells, too.
     ///
-    /// An operator's key looks at every chain, a tenant admin's at the tenant's. With --offline, the database of a data
+    /// An operator's key looks at every chain, with --tenant at that tenant's; a tenant admin's at the tenant's. With --offline, the database of a data
     /// folder is read directly, which changes nothing and may be a copy.
     Verify(VerifyArgs),
 }
@@ -45,22 +48,15 @@ pub(crate) struct VerifyArgs {
     /// The file of `audit.checkpoint_file`: shows that the whole database is an older copy. Only with --offline.
     #[arg(long, value_name = "FILE", requires = "offline")]
     checkpoints: Option<PathBuf>,
-    /// The host's address.
-    #[arg(long, env = "PORTOLAN_URL", default_value = "http://127.0.0.1:8080")]
-    host: String,
-    /// An operator's or a tenant admin's key; not needed with --offline.
-    #[arg(long, env = "PORTOLAN_KEY", hide_env_values = true, required_unless_present = "offline")]
-    key: Option<String>,
+    #[command(flatten)]
+    access: TenantAccess,
 }
 
 pub(crate) fn main(command: AuditCommand) -> anyhow::Result<()> {
     let AuditCommand::Verify(args) = command;
     let answer = match (&args.data, args.offline) {
         (Some(data), true) => offline(data, &args)?,
-        _ => {
-            let client = Client::new(&args.host, args.key.as_deref())?;
-            wait_for(client.get("/api/v1/audit/verify"))?
-        }
+        _ => wait_for(args.access.client()?.get("/api/v1/audit/verify"))?,
     };
     println!("{answer:#}");
     if answer.get("ok") == Some(&json!(true)) {

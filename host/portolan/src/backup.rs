@@ -10,7 +10,8 @@ use portolan_store::sqlite::Restore;
 use serde_json::json;
 
 use crate::{
-    access::{Access, wait_for},
+    access::{Access, TenantAccess, wait_for},
+    print::say,
     secrets,
 };
 
@@ -28,8 +29,8 @@ pub(crate) fn backup(args: BackupArgs) -> anyhow::Result<()> {
     let client = args.access.client()?;
     let bytes = wait_for(client.download("/api/v1/backup", &args.to))?;
     println!("{}", json!({ "file": args.to, "bytes": bytes, "holds_master_key": false }));
-    note(
-        "secrets in it are sealed: keep a copy of the master key apart from it, or every secret must be entered again",
+    say(
+        "note: secrets in it are sealed: keep a copy of the master key apart from it, or every secret must be entered again",
     );
     Ok(())
 }
@@ -58,10 +59,10 @@ pub(crate) fn restore(args: RestoreArgs) -> anyhow::Result<()> {
         .context("the backup was taken under another master key: put that one in place of this one")?;
     let restored = restore.finish(&key, SystemClock::new().now())?;
     println!("{}", serde_json::to_string(&restored)?);
-    note(
-        "start the host on this folder; every environment reconciles: what is in doubt is asked about before it is sent",
+    say(
+        "note: start the host on this folder; every environment reconciles: what is in doubt is asked about before it is sent",
     );
-    note("make sure that the host from which the backup was taken does not run any more");
+    say("note: make sure that the host from which the backup was taken does not run any more");
     Ok(())
 }
 
@@ -94,7 +95,7 @@ pub(crate) enum ReconciliationCommand {
         #[arg(long)]
         why: String,
         #[command(flatten)]
-        access: Access,
+        access: TenantAccess,
     },
 }
 
@@ -113,9 +114,4 @@ pub(crate) fn reconciliation(command: ReconciliationCommand) -> anyhow::Result<(
     };
     println!("{answer:#}");
     Ok(())
-}
-
-#[expect(clippy::print_stderr, reason = "what a person should know beside the data")]
-fn note(text: &str) {
-    eprintln!("note: {text}");
 }

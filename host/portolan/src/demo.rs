@@ -18,6 +18,8 @@ use keeper::Keeper;
 use portolan::stage::{Client, Host, StandIn, System, Tenant, TenantSetup};
 use portolan_simulators::story::demo_catalogue;
 
+use crate::print::Output;
+
 /// `portolan demo`
 #[derive(Args)]
 pub(crate) struct DemoArgs {
@@ -56,14 +58,6 @@ pub(crate) enum Story {
     Month,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// A table, row by row as it happens.
-    Text,
-    /// One JSON object with the same facts.
-    Json,
-}
-
 /// Everyone on stage; the host itself is with its [`Keeper`].
 pub(crate) struct Cast {
     pub(crate) operator: Client,
@@ -85,7 +79,7 @@ pub(crate) fn main(args: DemoArgs) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(2),
         Err(error) => {
-            crate::eprint_error(&error);
+            crate::say_error(&error);
             ExitCode::FAILURE
         }
     }

@@ -1,9 +1,12 @@
 //! `portolan event`: events and what became of them, through the API of a running host.
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use serde_json::Value;
 
-use crate::access::{Access, wait_for};
+use crate::{
+    access::{TenantAccess, encoded, wait_for},
+    print::{Output, printable},
+};
 
 /// The longest JSON that a line shows, in characters.
 const JSON_CHARS_MAX: usize = 400;
@@ -21,23 +24,14 @@ pub(crate) enum EventCommand {
         #[arg(long)]
         system: Option<String>,
         /// How to print it.
-        #[arg(long, value_enum, default_value_t = Output::Text)]
+        #[arg(long, env = "PORTOLAN_OUTPUT", value_enum, default_value_t = Output::Text)]
         output: Output,
         /// The environment: sandbox, qa or production.
         #[arg(long, env = "PORTOLAN_ENVIRONMENT")]
         environment: String,
         #[command(flatten)]
-        access: Access,
+        access: TenantAccess,
     },
-}
-
-/// How to print.
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Output {
-    /// For a person.
-    Text,
-    /// For a program.
-    Json,
 }
 
 pub(crate) fn main(command: EventCommand) -> anyhow::Result<()> {
@@ -47,9 +41,9 @@ pub(crate) fn main(command: EventCommand) -> anyhow::Result<()> {
 async fn run(command: EventCommand) -> anyhow::Result<()> {
     let EventCommand::Show { subject, system, output, environment, access } = command;
     let name = if subject.starts_with("evt_") { "event" } else { "document" };
-    let mut query = format!("{name}={}", escape(&subject));
+    let mut query = format!("{name}={}", encoded(&subject));
     if let Some(system) = system {
-        query.push_str(&format!("&system={}", escape(&system)));
+        query.push_str(&format!("&system={}", encoded(&system)));
     }
     let page = access.client()?.get(&format!("/api/v1/environments/{environment}/story?{query}")).await?;
     match output {
@@ -59,25 +53,13 @@ async fn run(command: EventCommand) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As part of an address.
-fn escape(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut escaped, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-        escaped
-    })
-}
-
-/// A page of indented lines.
+/// A page of indented lines. What strangers wrote stays on its line.
 struct Told(String);
 
 impl Told {
     fn line(&mut self, depth: usize, text: &str) {
         self.0.push_str(&"  ".repeat(depth));
-        self.0.push_str(text);
+        self.0.push_str(&printable(text));
         self.0.push('\n');
     }
 
@@ -211,14 +193,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_with_a_slash_is_one_part_of_the_address() {
-        assert_eq!(escape("2026/04&x=1 é"), "2026%2F04%26x%3D1%20%C3%A9");
-    }
-
-    #[test]
     fn what_there_is_nothing_to_say_of_is_not_said() {
         let page = serde_json::json!({ "trails": [], "more": false, "events": [{ "id": "evt_1", "kind": "charge.succeeded",
             "standing": "dead", "object_id": null, "reason": "not JSON", "runs": [], "alerts": [] }] });
         assert_eq!(told(&page), "event evt_1  charge.succeeded  dead\n  reason     not JSON\n");
+    }
+
+    #[test]
+    fn what_a_stranger_wrote_neither_moves_the_cursor_nor_makes_a_line() {
+        let page = serde_json::json!({ "events": [{ "id": "evt_1", "kind": "charge\u{1b}[1A\u{1b}[2K", "standing": "dead",
+            "reason": "no\nevent evt_2  charge.succeeded  delivered" }] });
+        let told = told(&page);
+        assert!(!told.contains('\u{1b}') && told.lines().count() == 2, "{told:?}");
     }
 }

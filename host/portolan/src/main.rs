@@ -17,6 +17,7 @@ mod mail;
 mod masked;
 mod module;
 mod operations;
+mod print;
 mod secrets;
 mod serve;
 mod settings;
@@ -26,6 +27,7 @@ mod traces;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use portolan::stage::Refused;
 
 /// Carries events from one system's port to another's, through mapping modules that can hurt no one.
 #[derive(Parser)]
@@ -159,10 +161,16 @@ fn exit_code(ended: anyhow::Result<()>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprint_error(&error);
+            say_error(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// The last words of a command that failed. What a host refuses, it says in words for people.
+fn say_error(error: &anyhow::Error) {
+    let refused = error.downcast_ref::<Refused>().map(Refused::told);
+    print::say(format!("error: {}", refused.unwrap_or_else(|| format!("{error:#}"))));
 }
 
 fn simulate(args: portolan_simulators::SimulateArgs) -> anyhow::Result<()> {
@@ -180,11 +188,6 @@ fn config(command: ConfigCommand) -> anyhow::Result<()> {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the last words of a command that failed")]
-fn eprint_error(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,5 +202,21 @@ mod tests {
             kept == made,
             "docs/commands.md is older: `cargo run -p portolan -- commands > docs/commands.md`"
         );
+    }
+
+    /// A variable that a command reads is no setting that `serve` and `config check` would not know.
+    #[test]
+    fn every_variable_of_a_command_is_set_apart_from_the_settings() {
+        fn variables(command: &clap::Command, found: &mut std::collections::BTreeSet<String>) {
+            let own = command.get_arguments().filter_map(|argument| argument.get_env());
+            found.extend(own.map(|name| name.to_string_lossy().into_owned()));
+            command.get_subcommands().for_each(|one| variables(one, found));
+        }
+        let mut found = std::collections::BTreeSet::new();
+        variables(&operations::add(Cli::command()), &mut found);
+        assert!(found.contains("PORTOLAN_KEY") && found.contains("PORTOLAN_OUTPUT"), "{found:?}");
+        for name in found {
+            assert!(settings::APART.contains(&name.as_str()), "{name}");
+        }
     }
 }

@@ -8,10 +8,12 @@
 //! | [`test`] | every case of a folder, in the sandbox |
 //! | [`run`] | one event, from a file or from an environment |
 //! | [`local`] | the sandbox of the host, on this machine |
+//! | [`cache`] | what it compiled and found out, kept for the next time |
 //! | [`rounds`] | a module called round after round, under the host's rules |
 //! | [`case`] | an event, settings and facts in a file, and what is expected of them |
 
 mod build;
+mod cache;
 mod case;
 mod check;
 mod diff;
@@ -26,7 +28,12 @@ mod run;
 mod source_map;
 mod test;
 
-use clap::{Subcommand, ValueEnum};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Subcommand;
+
+use crate::print::{Output, say};
 
 #[derive(Subcommand)]
 pub(crate) enum ModuleCommand {
@@ -39,16 +46,7 @@ pub(crate) enum ModuleCommand {
     /// Runs every case of a folder in the sandbox, and compares what comes out with what is expected.
     Test(test::TestArgs),
     /// Runs a module on one event: from a file, or a real one of an environment. Delivers nothing.
-    Run(run::RunArgs),
-}
-
-/// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
+    Run(Box<run::RunArgs>),
 }
 
 pub(crate) fn main(command: ModuleCommand) -> anyhow::Result<()> {
@@ -61,10 +59,13 @@ pub(crate) fn main(command: ModuleCommand) -> anyhow::Result<()> {
     }
 }
 
-/// A line for the person who waits; data goes to stdout.
-#[expect(clippy::print_stderr, reason = "progress of a command")]
-fn say(text: impl std::fmt::Display) {
-    eprintln!("{text}");
+/// Writes a file whole or not at all.
+fn write_whole(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut unfinished = file.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let unfinished = PathBuf::from(unfinished);
+    std::fs::write(&unfinished, bytes).with_context(|| unfinished.display().to_string())?;
+    std::fs::rename(&unfinished, file).with_context(|| file.display().to_string())
 }
 
 /// A count as people read it: `1,234,567`.

@@ -363,8 +363,15 @@ const PREFIX: &str = "PORTOLAN_";
 const PROOF_PREFIX: &str = "PORTOLAN_PROOF_";
 
 /// No settings: the master key itself, and what commands use that speak with a host.
-const APART: [&str; 5] =
-    ["PORTOLAN_MASTER_KEY", "PORTOLAN_MAIL_PASSWORD", "PORTOLAN_URL", "PORTOLAN_KEY", "PORTOLAN_ENVIRONMENT"];
+pub(crate) const APART: [&str; 7] = [
+    "PORTOLAN_MASTER_KEY",
+    "PORTOLAN_MAIL_PASSWORD",
+    "PORTOLAN_URL",
+    "PORTOLAN_KEY",
+    "PORTOLAN_ENVIRONMENT",
+    "PORTOLAN_TENANT",
+    "PORTOLAN_OUTPUT",
+];
 
 /// The master key, where the environment holds it.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::access::{Access, wait_for};
+use crate::access::{TenantAccess, wait_for};
 
 #[derive(Subcommand)]
 pub(crate) enum SourceCommand {
@@ -27,7 +27,7 @@ pub(crate) enum SourceCommand {
         #[arg(long, env = "PORTOLAN_ENVIRONMENT")]
         environment: String,
         #[command(flatten)]
-        access: Access,
+        access: TenantAccess,
     },
 }
 

@@ -6,16 +6,15 @@ mod python;
 mod rust;
 mod tool;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 
 use super::{
     Output, check,
     local::Local,
     project::{Language, Project},
-    say,
+    say, write_whole,
 };
 use crate::access::wait_for;
 
@@ -25,7 +24,7 @@ pub(crate) struct BuildArgs {
     #[arg(default_value = ".")]
     folder: PathBuf,
     /// How to print what the check says.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
+    #[arg(long, env = "PORTOLAN_OUTPUT", value_enum, default_value_t = Output::Text)]
     output: Output,
 }
 
@@ -37,16 +36,9 @@ pub(crate) fn main(args: &BuildArgs) -> anyhow::Result<()> {
         Language::Python => python::build(&project)?,
     };
     let file = project.component();
-    write(&file, &component)?;
+    write_whole(&file, &component)?;
     let ready = wait_for(Local::open()?.admit(component))?;
     check::print(&ready.sheet, args.output);
     say(format!("{} is built", file.display()));
     Ok(())
-}
-
-/// Writes a file whole or not at all.
-fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let unfinished = file.with_extension("unfinished");
-    std::fs::write(&unfinished, bytes).with_context(|| unfinished.display().to_string())?;
-    std::fs::rename(&unfinished, file).with_context(|| file.display().to_string())
 }

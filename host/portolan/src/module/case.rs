@@ -31,6 +31,8 @@ use portolan_pipeline::senders::{EventHead, Sender};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::write_whole;
+
 /// When the events of cases are received, unless they say otherwise: 2026-11-20T23:30:01Z.
 const RECEIVED_AT_MS: u64 = 1_795_217_401_000;
 
@@ -129,11 +131,9 @@ impl Case {
 
     /// Writes it back, whole or not at all.
     pub(super) fn write(&self, file: &Path) -> anyhow::Result<()> {
-        let unfinished = file.with_extension("json.unfinished");
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
-        fs::write(&unfinished, text)?;
-        fs::rename(&unfinished, file).with_context(|| file.display().to_string())
+        write_whole(file, text.as_bytes())
     }
 
     /// What the module is given in its first round. `folder` is where the case's other files are.

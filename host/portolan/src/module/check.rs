@@ -21,7 +21,7 @@ pub(crate) struct CheckArgs {
     /// The component. Default: that of the project in this folder.
     file: Option<PathBuf>,
     /// How to print what was found.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
+    #[arg(long, env = "PORTOLAN_OUTPUT", value_enum, default_value_t = Output::Text)]
     output: Output,
 }
 

@@ -1,12 +1,12 @@
 //! The sandbox of the host, on the machine of a mapping's author: the same checks, the same compiler under the same
 //! limits, the same calls. What it compiles and finds out is kept in the user's cache folder, so that a module that
-//! has not changed is not compiled again. Losing that folder costs time.
+//! has not changed is not compiled again.
 
-use std::{fs, path::PathBuf, sync::Arc, time::UNIX_EPOCH};
+use std::{fs, sync::Arc, time::UNIX_EPOCH};
 
 use anyhow::Context;
 use portolan_domain::{
-    ModuleDigest, Secret, TenantId, Timestamp,
+    ModuleDigest, TenantId, Timestamp,
     contract::{Description, LogLine},
 };
 use portolan_sandbox::{
@@ -14,11 +14,13 @@ use portolan_sandbox::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::cache::{Cache, plain};
+
 /// A sandbox for one user.
 pub(super) struct Local {
     pub(super) sandbox: Sandbox,
     tenant: TenantId,
-    verdicts: PathBuf,
+    cache: Cache,
 }
 
 /// What is known of an admitted module.
@@ -51,24 +53,23 @@ pub(super) enum Judged {
 
 impl Local {
     pub(super) fn open() -> anyhow::Result<Self> {
-        let cache = cache_folder();
-        let verdicts = cache.join("verdicts");
-        fs::create_dir_all(&verdicts).with_context(|| verdicts.display().to_string())?;
+        let cache = Cache::open()?;
         let program = std::env::current_exe().context("finding this program, which also compiles modules")?;
         let compiler = CompilerCommand { program, args: vec!["compile-module".into()] };
-        let mut settings = SandboxSettings::new(cache.join("compiled"), cache_key(&cache)?, compiler);
+        let mut settings = SandboxSettings::new(cache.compiled(), cache.key()?, compiler);
         // Nobody else's events wait here; somebody at a keyboard does.
         settings.nice = 0;
         settings.compile.nice = 0;
         settings.guest_threads = 2;
         let tenant = TenantId::generate(Timestamp::from_millis(0));
-        Ok(Self { sandbox: Sandbox::new(settings)?, tenant, verdicts })
+        Ok(Self { sandbox: Sandbox::new(settings)?, tenant, cache })
     }
 
     /// Judges an upload as the host does, with the default limits of a tenant.
     pub(super) async fn judge(&self, upload: Vec<u8>) -> anyhow::Result<Judged> {
         let digest = ModuleDigest::of(&upload);
-        let file = self.verdicts.join(format!("{}-{}.json", plain(&digest), program_mark()));
+        let file =
+            self.cache.verdicts().join(format!("{}-{}.json", plain(&digest.to_string()), program_mark()));
         if let Some(sheet) =
             fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Sheet>(&bytes).ok())
         {
@@ -101,7 +102,9 @@ impl Local {
     }
 
     async fn load(&self, digest: &ModuleDigest, upload: Vec<u8>) -> anyhow::Result<Arc<Module>> {
-        Ok(self.sandbox.load(digest, || async { Ok::<_, std::io::Error>(upload) }).await?)
+        let module = self.sandbox.load(digest, || async { Ok::<_, std::io::Error>(upload) }).await?;
+        self.cache.used(digest);
+        Ok(module)
     }
 }
 
@@ -122,43 +125,10 @@ fn sheet(admitted: Admitted) -> Sheet {
     }
 }
 
-/// A digest as a file's name.
-fn plain(digest: &ModuleDigest) -> String {
-    digest.to_string().chars().filter(char::is_ascii_alphanumeric).collect()
-}
-
 /// What tells this build of the program from others: their limits and rules may differ.
 fn program_mark() -> String {
     let file = std::env::current_exe().and_then(fs::metadata);
     let built = file.as_ref().ok().and_then(|file| file.modified().ok());
     let built = built.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     format!("{:x}-{:x}", file.map_or(0, |file| file.len()), built.as_nanos())
-}
-
-/// `$XDG_CACHE_HOME/portolan`, else `~/.cache/portolan`, else a folder of the machine's.
-pub(super) fn cache_folder() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = || set("HOME").map(|home| home.join(".cache"));
-    set("XDG_CACHE_HOME").or_else(home).unwrap_or_else(std::env::temp_dir).join("portolan")
-}
-
-/// Compiled modules are native code: they are sealed under a key that only this user can read.
-fn cache_key(cache: &std::path::Path) -> anyhow::Result<Secret> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let file = cache.join("key");
-    if let Ok(key) = fs::read_to_string(&file)
-        && key.len() >= 64
-    {
-        return Ok(Secret::new(key));
-    }
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    let key = hex::encode(bytes);
-    // Another command may be making it at this moment: whoever renames last is believed by both.
-    let unfinished = cache.join(format!("key.{}", std::process::id()));
-    let mut options = fs::OpenOptions::new();
-    let mut made = options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    std::io::Write::write_all(&mut made, key.as_bytes())?;
-    fs::rename(&unfinished, &file)?;
-    Ok(Secret::new(fs::read_to_string(&file)?))
 }

@@ -183,7 +183,18 @@ fn fill(text: &str, name: &str, erp: Erp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    /// A name in capitals between two pairs of underscores, as templates leave it open.
+    fn left_open(text: &str) -> Option<&str> {
+        text.match_indices("__").find_map(|(place, _)| {
+            let rest = &text[place + 2..];
+            let name = &rest[..rest.find(|c: char| !c.is_ascii_uppercase()).unwrap_or(rest.len())];
+            (!name.is_empty() && rest[name.len()..].starts_with("__")).then_some(name)
+        })
+    }
 
     #[test]
     fn every_language_and_erp_has_a_whole_project() {
@@ -195,12 +206,26 @@ mod tests {
                     assert!(has(path), "{language:?} {erp:?}: {path}");
                 }
                 for (path, text) in &files {
-                    assert!(!text.contains("__NAME__") && !text.contains("__ERP__"), "{path}");
+                    assert_eq!(left_open(text), None, "{path}");
                 }
-                let mut paths: Vec<&String> = files.iter().map(|(path, _)| path).collect();
-                let all = paths.len();
-                paths.dedup();
-                assert_eq!(paths.len(), all, "two files at one place");
+                let paths: BTreeSet<&String> = files.iter().map(|(path, _)| path).collect();
+                assert_eq!(paths.len(), files.len(), "two files at one place");
+            }
+        }
+    }
+
+    /// Codes are looked up in upper case: under any other key nothing would ever be held.
+    #[test]
+    fn a_limit_above_which_a_person_looks_is_of_a_currency() {
+        for erp in [Erp::Epicor, Erp::SapEcc, Erp::SagePro] {
+            let files = files("my-mapping", Language::Js, erp);
+            let (_, schema) = files.iter().find(|(path, _)| path == "src/settings.schema.json").unwrap();
+            let mut schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+            let limits = schema["properties"]["hold_above"].take();
+            let schema = portolan_api::schema::validator(&limits).unwrap();
+            assert!(schema.is_valid(&serde_json::json!({ "USD": "10000.00" })));
+            for wrong in ["usd", "Usd", "US", "USDX", ""] {
+                assert!(!schema.is_valid(&serde_json::json!({ wrong: "10000.00" })), "{erp:?} {wrong:?}");
             }
         }
     }

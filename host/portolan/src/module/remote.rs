@@ -1,5 +1,5 @@
-//! A real event of an environment, through the public API: its payload, the settings of its mapping, and the facts that
-//! its run was told. What comes of it is a case, as if somebody had written it down.
+//! A real event of an environment, through the public API: its payload, the facts and the attempt that its run was told,
+//! and the settings that its mapping has now. What comes of it is a case, as if somebody had written it down.
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -12,7 +12,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::case::{Case, EventForm};
-use crate::access::wait_for;
+use crate::access::{TenantAccess, encoded, wait_for};
 
 /// Which event of which environment.
 #[derive(Args)]
@@ -20,15 +20,11 @@ pub(super) struct RemoteArgs {
     /// The environment of an event evt_…: sandbox, qa or production.
     #[arg(long, env = "PORTOLAN_ENVIRONMENT")]
     environment: Option<String>,
-    /// The mapping whose settings and facts to use, where the event has runs of several: map_…
+    /// The mapping whose settings of now and whose run's facts to use, where the event has runs of several: map_…
     #[arg(long)]
     mapping: Option<String>,
-    /// The host's address.
-    #[arg(long, env = "PORTOLAN_URL", default_value = "http://127.0.0.1:8080")]
-    host: String,
-    /// A key of the tenant; a viewer's will do.
-    #[arg(long, env = "PORTOLAN_KEY", hide_env_values = true)]
-    key: Option<String>,
+    #[command(flatten)]
+    access: TenantAccess,
 }
 
 /// An environment of a tenant.
@@ -56,14 +52,31 @@ struct RunAnswer {
     mapping: String,
 }
 
+/// What the run was told.
+#[derive(Deserialize)]
+struct RunTold {
+    /// Null before the first result.
+    facts: Option<Vec<Fact>>,
+    /// How often it was claimed: the last one is told which one it is.
+    attempts: u32,
+}
+
+#[derive(Deserialize)]
+struct MappingAnswer {
+    settings: Value,
+}
+
+#[derive(Deserialize)]
+struct SourceAnswer {
+    name: String,
+}
+
 impl RemoteArgs {
     pub(super) fn open(&self) -> anyhow::Result<Remote> {
         let environment = self.environment.as_deref();
         let environment =
             environment.context("which environment? --environment sandbox, qa or production")?;
-        let key = self.key.as_deref().context("a key of the tenant is needed: --key or PORTOLAN_KEY")?;
-        let client = Client::new(&self.host, Some(key))?;
-        Ok(Remote { client, base: format!("/api/v1/environments/{environment}") })
+        Ok(Remote { client: self.access.client()?, base: format!("/api/v1/environments/{environment}") })
     }
 
     /// The event as a case.
@@ -79,27 +92,26 @@ impl Remote {
         let payload = self.client.get_text(&format!("{}/events/{event}/payload", self.base)).await?;
         let of_mapping = |run: &&RunAnswer| mapping.is_none_or(|mapping| run.mapping == mapping);
         let runs: Vec<&RunAnswer> = told.runs.iter().filter(of_mapping).collect();
-        let (facts, settings) = match runs.as_slice() {
+        let (facts, attempt, settings) = match runs.as_slice() {
             [] if mapping.is_some() => bail!("the event has no run of that mapping"),
-            [] => (Vec::new(), Value::Object(serde_json::Map::new())),
+            [] => (Vec::new(), 1, Value::Object(serde_json::Map::new())),
             [run] => {
-                let row: Value = self.get(&format!("/runs/{}", run.id)).await?;
-                let mapping: Value = self.get(&format!("/mappings/{}", run.mapping)).await?;
-                let facts = row.get("facts").cloned().unwrap_or(Value::Array(Vec::new()));
-                let facts: Vec<Fact> = serde_json::from_value(facts).unwrap_or_default();
-                (facts, mapping.get("settings").cloned().unwrap_or_default())
+                let run_told: RunTold = self.get(&format!("/runs/{}", run.id)).await?;
+                let mapping: MappingAnswer = self.get(&format!("/mappings/{}", run.mapping)).await?;
+                (run_told.facts.unwrap_or_default(), run_told.attempts.max(1), mapping.settings)
             }
             several => {
                 let names: Vec<&str> = several.iter().map(|run| run.mapping.as_str()).collect();
                 bail!("the event has runs of several mappings; say which: --mapping {}", names.join(" or "))
             }
         };
-        let source = self.source_name(&told.source).await?;
+        // Modules know sources by their names.
+        let source: SourceAnswer = self.get(&format!("/sources/{}", told.source)).await?;
         Ok(Case {
             about: Some(format!("{} of {environment}", told.id)),
             event: EventForm {
                 id: Some(told.id),
-                source: Some(source),
+                source: Some(source.name),
                 kind: Some(told.kind),
                 object_id: told.object_id,
                 occurred_at: Some(time(&told.occurred_at)?),
@@ -110,21 +122,12 @@ impl Remote {
             },
             environment: serde_json::from_value::<Environment>(environment.into())
                 .with_context(|| format!("{environment:?} is not sandbox, qa or production"))?,
-            attempt: 1,
+            attempt,
             settings,
             facts,
             fuel: None,
             expect: None,
         })
-    }
-
-    /// Modules know sources by their names.
-    async fn source_name(&self, id: &str) -> anyhow::Result<String> {
-        let listed: Value = self.get("/sources?limit=500").await?;
-        let items = listed.get("items").and_then(Value::as_array).into_iter().flatten();
-        let mut named = items.filter(|item| item.get("id").and_then(Value::as_str) == Some(id));
-        let name = named.find_map(|item| item.get("name").and_then(Value::as_str));
-        Ok(name.unwrap_or(id).to_owned())
     }
 
     /// What the environment says now to a need that the event's run did not have. Lookups only: references and reads
@@ -147,20 +150,24 @@ impl Remote {
     }
 }
 
-/// A part of a path.
-fn encoded(text: &str) -> String {
-    let mut path = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            path.push(char::from(byte));
-        } else {
-            path.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    path
-}
-
 fn time(text: &str) -> anyhow::Result<Timestamp> {
     let time: jiff::Timestamp = text.parse().with_context(|| format!("the host's time {text:?}"))?;
     Ok(Timestamp::from_millis(u64::try_from(time.as_millisecond()).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_run_was_told_is_read_whole_or_not_at_all() {
+        let read = |facts: Value| serde_json::from_value::<RunTold>(json!({ "facts": facts, "attempts": 3 }));
+        let fact = json!({ "need": { "lookup": { "table": "t", "key": "k" } }, "answer": "absent" });
+        let told = read(json!([fact])).unwrap();
+        assert_eq!((told.facts.unwrap().len(), told.attempts), (1, 3));
+        assert!(read(Value::Null).unwrap().facts.is_none());
+        assert!(read(json!([fact, { "need": "something new", "answer": "absent" }])).is_err());
+    }
 }

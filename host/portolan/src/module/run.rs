@@ -44,7 +44,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     /// How to print what came of it.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
+    #[arg(long, env = "PORTOLAN_OUTPUT", value_enum, default_value_t = Output::Text)]
     output: Output,
     #[command(flatten)]
     remote: RemoteArgs,

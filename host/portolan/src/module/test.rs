@@ -39,7 +39,7 @@ pub(crate) struct TestArgs {
     #[arg(long)]
     update: bool,
     /// How to print what came of it.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
+    #[arg(long, env = "PORTOLAN_OUTPUT", value_enum, default_value_t = Output::Text)]
     output: Output,
 }
 

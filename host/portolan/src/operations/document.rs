@@ -22,6 +22,38 @@ pub(crate) struct Operation {
     pub(crate) parameters: Vec<Parameter>,
     /// What is sent.
     pub(crate) body: Body,
+    /// What comes back.
+    pub(crate) answer: Answer,
+}
+
+/// What an operation answers when it succeeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Nothing.
+    None,
+    /// JSON.
+    Json,
+    /// A page of a list, as JSON; the parameter of this name asks for the next one.
+    Page(Cursor),
+    /// Anything else: a file, a table, whatever it is.
+    Bytes,
+}
+
+/// By which parameter a list is followed: which way it is sorted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cursor {
+    Before,
+    After,
+}
+
+impl Cursor {
+    /// The parameter's name, and its flag's.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+        }
+    }
 }
 
 /// Where a parameter stands.
@@ -103,6 +135,12 @@ fn read(document: &Value, path: &str, method: &str, operation: &Value) -> Option
         }
         Some(_) => Body::Bytes,
     };
+    let parameters: Vec<Parameter> = parameters
+        .into_iter()
+        .flatten()
+        .filter_map(|parameter| read_parameter(document, parameter))
+        .collect();
+    let answer = answer(document, operation, &parameters);
     Some(Operation {
         noun,
         verb,
@@ -110,13 +148,33 @@ fn read(document: &Value, path: &str, method: &str, operation: &Value) -> Option
         method: method.to_uppercase(),
         path: path.to_owned(),
         role: text(operation, "/x-portolan-role").map(str::to_owned),
-        parameters: parameters
-            .into_iter()
-            .flatten()
-            .filter_map(|parameter| read_parameter(document, parameter))
-            .collect(),
+        parameters,
         body,
+        answer,
     })
+}
+
+fn answer(document: &Value, operation: &Value, parameters: &[Parameter]) -> Answer {
+    let responses = operation.get("responses").and_then(Value::as_object);
+    let good = responses.into_iter().flatten().filter(|(status, _)| status.starts_with('2'));
+    let contents: Vec<(&String, &Value)> =
+        good.filter_map(|(_, response)| response.get("content")?.as_object()).flatten().collect();
+    if contents.is_empty() {
+        return Answer::None;
+    }
+    let Some((_, json)) = contents.iter().find(|(media_type, _)| *media_type == "application/json") else {
+        return Answer::Bytes;
+    };
+    let named = |cursor: &Cursor| {
+        let is_it = |one: &Parameter| matches!(one.place, Place::Query) && one.field.name == cursor.name();
+        parameters.iter().any(is_it)
+    };
+    let schema = json.get("schema").map(|schema| resolved(document, schema));
+    let is_list = schema.is_some_and(|schema| {
+        ["/properties/items", "/properties/next"].iter().all(|field| schema.pointer(field).is_some())
+    });
+    let cursor = [Cursor::Before, Cursor::After].into_iter().find(named).filter(|_| is_list);
+    cursor.map_or(Answer::Json, Answer::Page)
 }
 
 /// `connections`, `list_connections` → `connection list`: the verb is what is left of the name without the noun.
@@ -281,5 +339,25 @@ mod tests {
         assert!(kind("name").required && !kind("environment").required);
         let upload = all.iter().find(|one| one.noun == "module" && one.verb == "push").unwrap();
         assert_eq!(upload.body, Body::Bytes);
+    }
+
+    #[test]
+    fn what_an_operation_answers_is_read_from_its_media_type_and_its_schema() {
+        let all = operations();
+        for (noun, verb, answer) in [
+            ("key", "list", Answer::Page(Cursor::Before)),
+            ("lookup", "list-rows", Answer::Page(Cursor::After)),
+            ("connection", "list-connectors", Answer::Json),
+            ("usage", "list-csv", Answer::Bytes),
+            ("lookup", "export", Answer::Bytes),
+            ("tenant", "export", Answer::Bytes),
+            ("event", "show-payload", Answer::Bytes),
+            ("connection", "pause", Answer::None),
+        ] {
+            let operation = all.iter().find(|one| one.noun == noun && one.verb == verb).unwrap();
+            assert_eq!(operation.answer, answer, "{noun} {verb}");
+        }
+        // They are asked for without a body.
+        assert!(all.iter().all(|one| one.answer != Answer::Bytes || one.body == Body::None));
     }
 }

@@ -8,13 +8,18 @@ const HEAD: &str = "\
 Made by `portolan commands`; a test compares. `portolan NOUN VERB --help` has every option.
 
 Commands that speak with a host take `--host` (`PORTOLAN_URL`), `--key` (`PORTOLAN_KEY`), and where they concern one
-environment `--environment` (`PORTOLAN_ENVIRONMENT`). An operator's key acts for a tenant with `--tenant`
-(`PORTOLAN_TENANT`). Answers are printed for people, or with `--output json` (`PORTOLAN_OUTPUT`) as the API gave them; everything
-else goes to stderr, and the status is 0 only when it was done. Lists are told in pages: `--all` follows them.
+environment `--environment` (`PORTOLAN_ENVIRONMENT`). Where they concern a tenant, an operator's key acts for it with
+`--tenant` (`PORTOLAN_TENANT`).
+
+Answers are printed for people, or with `--output json` (`PORTOLAN_OUTPUT`) as the API gave them. What is no JSON (a payload,
+an export, CSV) goes to stdout byte for byte as it comes, whatever `--output` says; what `audit verify`, `backup`, `key rotate`,
+`reconciliation`, `restore` and `source register` say is JSON in any case. Everything else goes to stderr, and the status is 0
+only when it was done. Lists are told in pages: stderr says how to ask for the next one, and `--all` follows them to the end.
 
 Where a value is a text, `@FILE` is what the file holds, `env:NAME` what the variable holds (secrets belong there: a command
-line stands in the list of processes), and `-` what comes on stdin. Where it is a structure, give JSON, or `NAME=VALUE`
-once for each field. `--json` gives the whole body at once.
+line stands in the list of processes), and `-` what comes on stdin, which one value can have; the line break at the end of a
+file and of stdin is left out. Where it is a structure, give JSON, or once for each field `NAME=VALUE`, which is a text, or
+`NAME:=JSON`: `--settings company=01 --settings requests_per_second:=5`. `--json` gives the whole body at once.
 ";
 
 /// The page.

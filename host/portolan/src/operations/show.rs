@@ -3,6 +3,8 @@
 use comfy_table::{Table, presets::NOTHING};
 use serde_json::{Map, Value};
 
+use crate::print::{printable, printable_lines};
+
 /// The columns that say most, in this order; a table has at most [`COLUMNS_MAX`].
 const COLUMNS: [&str; 36] = [
     "id",
@@ -70,7 +72,7 @@ pub(super) fn table(items: &[Value]) -> String {
 }
 
 fn cell(value: &Value) -> String {
-    let text = scalar(value);
+    let text = printable(&scalar(value));
     match text.char_indices().nth(CELL_CHARS_MAX) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text,
@@ -107,7 +109,7 @@ fn object(out: &mut String, fields: &Map<String, Value>, depth: usize) {
     let others = fields.iter().filter(|(name, _)| !COLUMNS.contains(&name.as_str()));
     for (name, value) in named.chain(others) {
         indent(out, depth);
-        out.push_str(name);
+        out.push_str(&printable(name));
         out.push(':');
         write(out, value, depth);
     }
@@ -131,11 +133,11 @@ fn write(out: &mut String, value: &Value, depth: usize) {
             }
         }
         Value::Array(items) => {
-            let told: Vec<String> = items.iter().map(scalar).collect();
+            let told: Vec<String> = items.iter().map(|item| printable(&scalar(item))).collect();
             out.push_str(&format!(" {}\n", if told.is_empty() { "-".to_owned() } else { told.join(", ") }));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-            let told = scalar(value);
+            let told = printable_lines(&scalar(value));
             let (first, rest) = told.split_once('\n').unwrap_or((&told, ""));
             out.push_str(&format!(" {first}\n"));
             for line in rest.lines() {
@@ -178,5 +180,16 @@ mod tests {
         let wanted = "id: con_1\nname: erp\npaused: -\nruns:\n- id: run_1\n  log:\n  - text: two\n      lines\n\
                       settings:\n  tags: a, b\n  url: http://x\n";
         assert_eq!(told, wanted);
+    }
+
+    #[test]
+    fn what_a_stranger_wrote_is_shown_and_not_obeyed() {
+        let item = json!({ "name": "a\u{1b}[2Jb\nc", "tags": ["\u{9b}1m"], "\u{7}": "x\r\ny" });
+        let (told, row) = (text(&item), table(&[item]));
+        assert!(
+            !told.chars().chain(row.chars()).any(|one| one.is_control() && one != '\n'),
+            "{told:?} {row:?}"
+        );
+        assert!(told.contains("\\u{1b}[2Jb\n  c") && row.contains("\\u{1b}[2Jb\\nc"), "{told:?} {row:?}");
     }
 }

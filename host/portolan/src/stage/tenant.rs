@@ -98,9 +98,7 @@ impl Tenant {
         let body = Some(("application/wasm", module));
         let (status, answer) = client.exchange(Method::POST, path, body, &[]).await?;
         if !status.is_success() {
-            return Err(
-                super::Refused { method: Method::POST, path: path.to_owned(), status, body: answer }.into()
-            );
+            return Err(client.refused(Method::POST, path, status, answer).into());
         }
         Ok(answer)
     }

@@ -11,8 +11,8 @@ use wasmparser::{Encoding, Parser, Payload};
 use wit_component::ComponentEncoder;
 
 use super::{
-    super::{lines::twin_name, project::Project, say},
-    tool, write,
+    super::{lines::twin_name, project::Project, say, write_whole},
+    tool,
 };
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -130,5 +130,5 @@ fn keep_twin(project: &Project, component: &[u8], twin: &[u8]) -> anyhow::Result
             fs::remove_file(path)?;
         }
     }
-    write(&folder.join(twin_name(&ModuleDigest::of(component).to_string())), twin)
+    write_whole(&folder.join(twin_name(&ModuleDigest::of(component).to_string())), twin)
 }

@@ -1,6 +1,9 @@
 //! Starting a toolchain's programs, and saying so.
 
-use std::process::{Command, Stdio};
+use std::{
+    ffi::OsString,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, bail};
 
@@ -9,6 +12,7 @@ use super::super::say;
 /// Runs a program to success; what it prints goes to stderr.
 pub(super) fn run(command: &mut Command) -> anyhow::Result<()> {
     say(format!("$ {}", line(command)));
+    keep_ours(command);
     let status = command.stdin(Stdio::null()).stdout(std::io::stderr()).status();
     let status = status.with_context(|| missing(command))?;
     if !status.success() {
@@ -19,8 +23,18 @@ pub(super) fn run(command: &mut Command) -> anyhow::Result<()> {
 
 /// What a program prints, or nothing when it fails or is not there.
 pub(super) fn output(command: &mut Command) -> Option<String> {
+    keep_ours(command);
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Keeps this program's own variables from another: a key of the API may be in one, and a toolchain executes what
+/// strangers wrote.
+fn keep_ours(command: &mut Command) {
+    let ours = |name: &OsString| name.to_string_lossy().starts_with("PORTOLAN_");
+    for name in std::env::vars_os().map(|(name, _)| name).filter(ours) {
+        command.env_remove(name);
+    }
 }
 
 fn missing(command: &Command) -> String {

@@ -172,7 +172,7 @@ pub(super) fn remap(
         let params = [run.as_str(), scope.tenant.as_str(), scope.environment.as_str(), &new.key];
         let Some(id) = first(conn, OF_RUN, params, |c| c.parsed::<DeliveryId>())? else { continue };
         let (delivery, _) = in_states(conn, scope, &id, UNDER_WAY)?;
-        let decided = decision::keep_or_propose(conn, scope, id.as_str(), ("remap", &new.body), made)?;
+        let decided = decision::keep_or_propose(conn, scope, id.as_str(), ("correct", &new.body), made)?;
         if decided == Decided::Done {
             put(conn, scope, delivery.seq, &new.body)?;
             let sql = "UPDATE delivery_contents SET ledger = ?2 WHERE delivery_seq = ?1";
