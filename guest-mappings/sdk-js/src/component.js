@@ -7,10 +7,14 @@ import { Defer, Hold, Need, Reject, Skip, Stop } from './stop.js';
 
 /** One call of a mapping, in the contract's JSON form: input to outcome. What is no Stop is thrown on. */
 export function transform(mapping, input, write = () => {}) {
+  const cx = new Cx(input, logOf(write));
   try {
-    return { deliver: wholePlan(mapping.map(new Cx(input, logOf(write)))) };
+    const plan = wholePlan(mapping.map(cx));
+    if (cx.asked) throw caught(cx.asked);
+    return { deliver: plan };
   } catch (stop) {
     if (stop instanceof Need) return { need: stop.needs };
+    if (cx.asked && stop instanceof Stop) throw caught(cx.asked);
     if (stop instanceof Skip) return { skip: stop.message };
     if (stop instanceof Defer) return { defer: { reason: stop.message, 'not-before': stop.notBefore ?? null } };
     if (stop instanceof Hold) return { hold: { reason: stop.message, plan: wholePlan(stop.plan) } };
@@ -18,6 +22,10 @@ export function transform(mapping, input, write = () => {}) {
     throw stop;
   }
 }
+
+/** A mapping that goes on without the answer that it asked for has made it up. */
+const caught = (questions) =>
+  new TypeError(`a Stop was caught, so ${JSON.stringify(questions)} was never answered: throw on what is a Stop`);
 
 /** A mapping's description with every field of the contract. */
 export function describe(mapping) {

@@ -30,6 +30,8 @@ export class Cx {
     this.attempt = input.attempt;
     this.settings = input.settings;
     this.log = log;
+    /** What was asked for and is not known yet: whoever sets it throws, and nobody may catch that. */
+    this.asked = null;
     this.#facts = new Map(input.facts.map(({ need, answer }) => [canonical(need), answer]));
   }
 
@@ -66,7 +68,10 @@ export class Cx {
       if (answer === undefined) missing.set(key, need);
       return answer;
     });
-    if (missing.size > 0) throw new Need([...missing.values()]);
+    if (missing.size > 0) {
+      this.asked = [...missing.values()];
+      throw new Need(this.asked);
+    }
     return answers.map((answer, place) => read(answer, questions[place]));
   }
 }

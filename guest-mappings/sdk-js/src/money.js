@@ -94,6 +94,11 @@ export class Decimal {
   toJSON() {
     return this.toString();
   }
+
+  /** `<` and `+` would compare and add texts: '9.00' > '10.00'. */
+  valueOf() {
+    throw new TypeError('a Decimal has no operators: use compare(…), plus(…) and minus(…)');
+  }
 }
 
 /** An amount as Stripe counts it. */
@@ -130,6 +135,11 @@ export class Money {
 
   toString() {
     return `${new Decimal(this.minor, minorDecimals(this.currency))} ${this.currency}`;
+  }
+
+  /** As of a Decimal. */
+  valueOf() {
+    throw new TypeError('Money has no operators: use decimal().compare(…) and decimal().plus(…)');
   }
 }
 

@@ -159,3 +159,18 @@ test('a description has every field of the contract', () => {
   assert.equal(described({ description }).connections[0].optional, false);
   assert.deepEqual(described({ description })['settings-schema'], { type: 'object' });
 });
+
+test('decimals and amounts have no operators that would treat them as texts', () => {
+  const [nine, ten] = [new Money(900, 'usd'), new Money(1000, 'usd')];
+  for (const one of [() => nine.decimal() > ten.decimal(), () => nine > ten, () => nine + ten, () => nine.decimal() + 1]) {
+    assert.throws(one, /TypeError: .* no operators/);
+  }
+  assert.equal(`${nine.decimal()} of ${ten}`, '9.00 of 10.00 USD');
+});
+
+test('who catches a Stop is told so', () => {
+  const input = { event: { payload: '{}' }, environment: 'sandbox', attempt: 1, settings: {}, facts: [] };
+  const caught = (end) => () => transform({ map: (cx) => { try { cx.lookup('customers', 'x'); } catch { /* wrong */ } return end(); } }, input);
+  assert.throws(caught(() => ({})), /TypeError: a Stop was caught, so .*customers/);
+  assert.throws(caught(() => skip('made up')), /TypeError: a Stop was caught/);
+});

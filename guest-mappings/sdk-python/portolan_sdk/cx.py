@@ -79,6 +79,8 @@ class Cx:
         self.attempt: int = input["attempt"]
         self.settings: dict[str, Any] = input["settings"]
         self.log = Log(write)
+        # What was asked for and is not known yet: whoever sets it raises, and nobody may catch that.
+        self.asked: Optional[list[dict[str, Any]]] = None
         self._facts = {canonical(fact["need"]): fact["answer"] for fact in input["facts"]}
 
     def payload(self) -> Any:
@@ -105,7 +107,8 @@ class Cx:
         keys = [canonical(question) for question in questions]
         missing = {key: question for key, question in zip(keys, questions) if key not in self._facts}
         if missing:
-            raise Need(list(missing.values()))
+            self.asked = list(missing.values())
+            raise Need(self.asked)
         return [_read(self._facts[key], key) for key in keys]
 
 

@@ -7,7 +7,7 @@ from typing import Any, Callable, Union
 
 from .cx import Cx
 from .plan import Plan, whole_plan
-from .stop import Defer, Hold, Need, Reject, Skip
+from .stop import Defer, Hold, Need, Reject, Skip, Stop
 
 
 @dataclass
@@ -58,15 +58,31 @@ def transform(
     mapping: Mapping, input: dict[str, Any], write: Callable[[str, str], None] = lambda level, text: None
 ) -> dict[str, Any]:
     """One call: input to outcome. What is no Stop is raised on."""
+    cx = Cx(input, write)
     try:
-        return {"deliver": whole_plan(mapping.map(Cx(input, write)))}
+        plan = whole_plan(mapping.map(cx))
+        _not_caught(cx)
+        return {"deliver": plan}
     except Need as stop:
         return {"need": stop.needs}
-    except Skip as stop:
+    except Stop as stop:
+        _not_caught(cx)
+        return _ended(stop)
+
+
+def _not_caught(cx: Cx) -> None:
+    """A mapping that goes on without the answer that it asked for has made it up."""
+    if cx.asked is not None:
+        raise TypeError(f"a Stop was caught, so {cx.asked} was never answered: raise on what is a Stop")
+
+
+def _ended(stop: Stop) -> dict[str, Any]:
+    if isinstance(stop, Skip):
         return {"skip": str(stop)}
-    except Defer as stop:
+    if isinstance(stop, Defer):
         return {"defer": {"reason": str(stop), "not-before": stop.not_before}}
-    except Hold as stop:
+    if isinstance(stop, Hold):
         return {"hold": {"reason": str(stop), "plan": whole_plan(stop.plan)}}
-    except Reject as stop:
+    if isinstance(stop, Reject):
         return {"reject": stop.violations}
+    raise stop

@@ -138,6 +138,21 @@ class TestOutcomes(unittest.TestCase):
         with self.assertRaisesRegex(TypeError, "which is no Plan"):
             ended(lambda cx: hold("look", None))
 
+    def test_who_catches_a_stop_is_told_so(self):
+        def caught(end):
+            def map(cx):
+                try:
+                    cx.lookup("customers", "x")
+                except Exception:
+                    pass
+                return end()
+
+            return map
+
+        for end in (Plan, lambda: skip("made up")):
+            with self.assertRaisesRegex(TypeError, "a Stop was caught, so .*customers"):
+                ended(caught(end))
+
     def test_what_does_not_fit_a_field_is_refused_with_its_name(self):
         with self.assertRaisesRegex(Reject, 'NAME: "Jenny Rosen" has 11 characters, the field holds 5'):
             Field("NAME", 5).text("Jenny Rosen")
