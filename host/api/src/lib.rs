@@ -118,6 +118,7 @@ pub struct Api {
     room: body::Room,
     uploads: modules::Uploads,
     rates: Arc<rates::Rates>,
+    copies: backups::Copies,
     /// Held while something is changed as it was seen.
     changes: Arc<tokio::sync::Mutex<()>>,
 }
@@ -137,7 +138,21 @@ impl Api {
         let uploads = modules::Uploads::new(&settings);
         let rates = Arc::new(rates::Rates::new(settings.requests_per_second, settings.requests_burst));
         let (rotation, settings, changes) = (None, Arc::new(settings), Arc::default());
-        Self { shared, intake, sandbox, vault, rotation, metrics, settings, room, uploads, rates, changes }
+        let copies = backups::Copies::default();
+        Self {
+            shared,
+            intake,
+            sandbox,
+            vault,
+            rotation,
+            metrics,
+            settings,
+            room,
+            uploads,
+            rates,
+            copies,
+            changes,
+        }
     }
 
     /// With master keys that can be changed.
