@@ -1,5 +1,5 @@
 //! Notification rules, and the notices that are to be sent because of them: an outbox like the one of deliveries. A notice
-//! is stored in the transaction in which what it tells happens (S20); sending it takes its own time and holds nothing up.
+//! is stored in the transaction in which what it tells happens (S24); sending it takes its own time and holds nothing up.
 
 use async_trait::async_trait;
 use portolan_domain::{
