@@ -141,7 +141,8 @@ pub trait Notifications: Send + Sync {
         change: RuleChange,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Removes a rule with all its notices.
+    /// Removes a rule with all its notices: from this moment on nobody sees them, nothing of it is told, and its name is
+    /// free. What is left of them is removed by [`sweep_hidden`](crate::retention::Retentions::sweep_hidden).
     async fn notification_rule_delete(
         &self,
         scope: &Scope,
