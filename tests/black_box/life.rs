@@ -347,7 +347,7 @@ async fn what_is_stopped_waits_and_is_lost_by_nobody() {
     let actions: BTreeSet<&str> =
         audit["items"].as_array().unwrap().iter().filter_map(|entry| entry["action"].as_str()).collect();
     for action in
-        ["mapping.pause", "mapping.resume", "module.pause", "module.resume", "tenant.pause", "tenant.resume"]
+        ["mapping.pause", "mapping.resume", "module.pause", "module.resume", "tenant.go-on", "tenant.pause"]
     {
         assert!(actions.contains(action), "{action} in {actions:?}");
     }

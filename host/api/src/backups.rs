@@ -1,9 +1,15 @@
 //! Backups, and what follows a restore.
 
 use std::{
-    path::Path,
+    collections::BTreeSet,
+    path::{Path, PathBuf},
     pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use aide::{
@@ -18,16 +24,19 @@ use aide::{
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use portolan_domain::{Environment, SourceId, TenantId};
-use portolan_store::{StoreError, reconciliation::Reconciliation};
+use portolan_store::{StoreError, export::Wanted, reconciliation::Reconciliation};
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 
 use crate::{
     Api,
@@ -41,6 +50,12 @@ use crate::{
 
 /// Bytes that are read from the copy at once.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// A backup waits so long for an export that is being written: no tenant's exports keep the host from being backed up.
+const BACKUP_WAITS: Duration = Duration::from_secs(60);
+
+/// When it is worth another try while something else is copied, in seconds.
+const BUSY_RETRY_S: u16 = 30;
 
 /// What a backup is.
 const MEDIA_TYPE: &str = "application/vnd.sqlite3";
@@ -93,13 +108,12 @@ impl OperationOutput for BackupFile {
 }
 
 pub(crate) async fn take_backup(State(api): State<Api>, _: AsOperator) -> Result<BackupFile, Problem> {
-    // The copy would take what is left.
-    if api.shared.storage.shortage().is_some() {
-        return Err(Problem::storage_low());
-    }
-    let path = api.settings.backup_dir.join(format!("backup-{}.tmp", ulid::Ulid::new()));
-    let made = api.shared.store.backup(&path, api.shared.clock.now()).await;
-    let (backup, body) = file_body(&path, made).await?;
+    let now = api.shared.clock.now();
+    let (backup, body) = copied(&api, ("", BACKUP_WAITS), |path, wanted| {
+        let store = Arc::clone(&api.shared.store);
+        async move { store.backup(&path, now, wanted).await }
+    })
+    .await?;
     let mut response = body(backup.bytes).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
@@ -110,29 +124,113 @@ pub(crate) async fn take_backup(State(api): State<Api>, _: AsOperator) -> Result
     Ok(BackupFile(response))
 }
 
-/// Opens what was just written, to be sent: as a body of so many bytes. Whatever became of it, its name goes at once;
-/// what is open can be read to its end.
-pub(crate) async fn file_body<T>(
-    path: &Path,
-    made: Result<T, StoreError>,
-) -> Result<(T, impl FnOnce(u64) -> Body), Problem> {
-    let opened = match &made {
-        Ok(_) => Some(tokio::fs::File::open(path).await),
-        Err(_) => None,
-    };
+/// Exports and backups under way. Each takes a file's room and holds a state of the database for as long as it is written,
+/// so one at a time is; and who has not fetched the last one yet is not given another.
+#[derive(Clone)]
+pub(crate) struct Copies {
+    writing: Arc<Semaphore>,
+    /// Whose copies are written or sent: a tenant's id; '' for backups.
+    whose: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Default for Copies {
+    fn default() -> Self {
+        Self { writing: Arc::new(Semaphore::new(1)), whose: Arc::default() }
+    }
+}
+
+impl Copies {
+    /// None while another of the same tenant is under way.
+    fn enter(&self, whose: &str) -> Option<Sending> {
+        let mut all = self.whose.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = all.insert(whose.to_owned());
+        is_first.then(|| Sending { copies: self.clone(), whose: whose.to_owned() })
+    }
+
+    /// Begins one, when it can within this time.
+    async fn begin(&self, whose: &str, waits: Duration) -> Result<(OwnedSemaphorePermit, Sending), Problem> {
+        let busy = || {
+            let text = "An export or a backup is being made or fetched. Try again when it is done.";
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "exports-busy", text).after(BUSY_RETRY_S)
+        };
+        let sending = self.enter(whose).ok_or_else(busy)?;
+        let turn = tokio::time::timeout(waits, Arc::clone(&self.writing).acquire_owned()).await;
+        let turn = turn.ok().and_then(Result::ok).ok_or_else(busy)?;
+        Ok((turn, sending))
+    }
+}
+
+/// A copy from its beginning until it was sent.
+struct Sending {
+    copies: Copies,
+    whose: String,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.copies.whose.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.whose);
+    }
+}
+
+/// The name of a file that is written for somebody who waits: it goes when they have it open, or wait no longer. (Removed
+/// at the next start, should this host die meanwhile.)
+struct Waiting {
+    path: PathBuf,
+    over: Arc<AtomicBool>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // In this order: who writes it looks at this last, and then removes it.
+        self.over.store(true, Ordering::SeqCst);
+        remove(&self.path);
+    }
+}
+
+fn remove(path: &Path) {
     if let Err(error) = std::fs::remove_file(path)
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::warn!(%error, "a file that was to be sent cannot be removed");
     }
-    let made = made?;
-    let file = opened.transpose().map_err(|error| Problem::unavailable(&error))?;
-    let file = file.ok_or_else(Problem::not_found)?;
-    Ok((made, move |left| Body::new(Copy { file, left, buffer: vec![0; CHUNK_BYTES] })))
+}
+
+/// Has a file made, to be sent as a body of so many bytes: for somebody who may wait so long. It is given up when the room
+/// becomes short or the caller is gone.
+pub(crate) async fn copied<T, M>(
+    api: &Api,
+    (whose, waits): (&str, Duration),
+    make: impl FnOnce(PathBuf, Wanted) -> M,
+) -> Result<(T, impl FnOnce(u64) -> Body), Problem>
+where
+    M: Future<Output = Result<T, StoreError>>,
+{
+    // The copy would take what is left.
+    if api.shared.storage.shortage().is_some() {
+        return Err(Problem::storage_low());
+    }
+    let (turn, sending) = api.copies.begin(whose, waits).await?;
+    let path = api.settings.backup_dir.join(format!("backup-{}.tmp", ulid::Ulid::new()));
+    let waiting = Waiting { path: path.clone(), over: Arc::default() };
+    let (over, storage) = (Arc::clone(&waiting.over), Arc::clone(&api.shared.storage));
+    let wanted: Wanted = Arc::new(move || !over.load(Ordering::SeqCst) && storage.shortage().is_none());
+    let made = make(path.clone(), wanted).await.map_err(|error| match api.shared.storage.shortage() {
+        Some(_) => Problem::storage_low(),
+        None => error.into(),
+    })?;
+    drop(turn);
+    let file = tokio::fs::File::open(&path).await.map_err(|error| Problem::unavailable(&error))?;
+    // What is open can be read to its end.
+    drop(waiting);
+    Ok((made, move |left| {
+        Body::new(Copy { file, left, buffer: vec![0; CHUNK_BYTES], sending: Some(sending) })
+    }))
 }
 
 /// A file as a body, read as fast as it is sent.
 struct Copy {
+    /// Until all of it was read: who has it may ask for the next.
+    sending: Option<Sending>,
     file: tokio::fs::File,
     left: u64,
     buffer: Vec<u8>,
@@ -160,6 +258,9 @@ impl hyper::body::Body for Copy {
             Poll::Ready(Ok(())) => {
                 let read = Bytes::copy_from_slice(buffer.filled());
                 this.left = this.left.saturating_sub(u64::try_from(read.len()).unwrap_or(u64::MAX));
+                if this.left == 0 {
+                    this.sending = None;
+                }
                 Poll::Ready(Some(Ok(Frame::data(read))))
             }
         }
@@ -277,5 +378,33 @@ impl From<&Reconciliation> for Answer {
                 sources: sources.collect(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn is_refused(copies: &Copies, whose: &str) -> bool {
+        copies.begin(whose, Duration::ZERO).await.is_err()
+    }
+
+    #[tokio::test]
+    async fn one_copy_is_written_at_a_time_and_one_of_each_is_sent() {
+        let copies = Copies::default();
+        let (turn, sending) = copies.begin("one", Duration::ZERO).await.unwrap();
+        assert!(is_refused(&copies, "one").await && is_refused(&copies, "other").await);
+        // A backup waits for its turn.
+        let backup = tokio::spawn({
+            let copies = copies.clone();
+            async move { copies.begin("", BACKUP_WAITS).await.is_ok() }
+        });
+        tokio::task::yield_now().await;
+        drop(turn);
+        assert!(backup.await.unwrap());
+        // The first is still being sent.
+        assert!(is_refused(&copies, "one").await && !is_refused(&copies, "other").await);
+        drop(sending);
+        assert!(!is_refused(&copies, "one").await);
     }
 }

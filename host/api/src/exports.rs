@@ -1,5 +1,7 @@
 //! Everything of a tenant as one file.
 
+use std::{sync::Arc, time::Duration};
+
 use aide::{
     OperationOutput,
     axum::{ApiRouter, routing::get_with},
@@ -16,7 +18,7 @@ use portolan_domain::TenantId;
 use crate::{
     Api, answer,
     auth::{AsOperator, OfWholeTenant},
-    backups::file_body,
+    backups::copied,
     openapi::op,
     params::Tenant,
     problem::Problem,
@@ -75,14 +77,12 @@ pub(crate) async fn export_own(State(api): State<Api>, caller: OfWholeTenant) ->
 }
 
 async fn export(api: &Api, tenant: &TenantId) -> Result<ExportFile, Problem> {
-    // The file would take what is left.
-    if api.shared.storage.shortage().is_some() {
-        return Err(Problem::storage_low());
-    }
-    // Removed at the next start, as those of backups are, should this host die meanwhile.
-    let path = api.settings.backup_dir.join(format!("backup-{}.tmp", ulid::Ulid::new()));
-    let made = api.shared.store.export_write(tenant, &path, api.shared.clock.now()).await;
-    let (export, body) = file_body(&path, made).await?;
+    let now = api.shared.clock.now();
+    let (export, body) = copied(api, (tenant.as_str(), Duration::ZERO), |path, wanted| {
+        let (store, tenant) = (Arc::clone(&api.shared.store), tenant.clone());
+        async move { store.export_write(&tenant, &path, now, wanted).await }
+    })
+    .await?;
     let mut response = body(export.bytes).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));

@@ -120,6 +120,7 @@ pub struct Api {
     room: body::Room,
     uploads: modules::Uploads,
     rates: Arc<rates::Rates>,
+    copies: backups::Copies,
     /// Held while something is changed as it was seen.
     changes: Arc<tokio::sync::Mutex<()>>,
 }
@@ -139,6 +140,7 @@ impl Api {
         let uploads = modules::Uploads::new(&settings);
         let rates = Arc::new(rates::Rates::new(settings.requests_per_second, settings.requests_burst));
         let (rotation, engine, settings, changes) = (None, None, Arc::new(settings), Arc::default());
+        let copies = backups::Copies::default();
         Self {
             shared,
             intake,
@@ -151,6 +153,7 @@ impl Api {
             room,
             uploads,
             rates,
+            copies,
             changes,
         }
     }

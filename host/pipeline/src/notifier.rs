@@ -1,4 +1,4 @@
-//! Tells people and their systems: sends the notices that notification rules have stored (S20), as signed webhooks
+//! Tells people and their systems: sends the notices that notification rules have stored (S24), as signed webhooks
 //! (Standard Webhooks, through the connector `http`) or as e-mail (through the operator's server).
 //!
 //! A notice is sent at least once: its receiver recognises a repeat by the id. Sending never holds anything up; what

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use portolan_domain::{Environment, Scope, TenantId, Timestamp, retention::Retention};
+use portolan_domain::{Clock, Environment, Scope, TenantId, Timestamp, retention::Retention};
 use portolan_store::{
     Page, StoreError,
-    retention::{Noun, Step, Swept, TenantNoun},
+    retention::{Hidden, Noun, Step, Swept, TenantNoun},
     standing::Purged,
 };
 use tokio::sync::watch;
@@ -18,10 +18,13 @@ use crate::Shared;
 /// Rows that one step looks at.
 const ROWS_MAX: u32 = 100;
 
+/// Rows that one step removes of what is hidden: an item of a replay may have hundreds of KiB.
+const HIDDEN_ROWS_MAX: u32 = 50;
+
 /// Between two steps, so that others' writes come first.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How often it is looked whether a tenant is to be removed.
+/// How often it is looked whether a tenant is to be removed, or something that nobody sees any more.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Tenants that are looked at together.
@@ -41,6 +44,7 @@ pub(crate) async fn sweeps(shared: Shared, stopped: watch::Receiver<bool>) {
         if let Err(error) = sweep.purge().await {
             tracing::error!(error = &error as &dyn std::error::Error, "a tenant could not be removed yet");
         }
+        sweep.hidden().await;
         let now = sweep.shared.clock.monotonic();
         if now.saturating_sub(last) >= every {
             last = now;
@@ -67,9 +71,34 @@ impl Sweep {
         }
     }
 
+    fn now(&self) -> Timestamp {
+        surely_now(&*self.shared.clock)
+    }
+
+    /// Removes what nobody sees any more.
+    async fn hidden(&mut self) {
+        for hidden in Hidden::ALL {
+            while !self.is_over() {
+                match self.shared.store.sweep_hidden(hidden, HIDDEN_ROWS_MAX).await {
+                    Ok(swept) => {
+                        count(hidden.as_str(), swept);
+                        if !swept.more {
+                            break;
+                        }
+                        self.pause(PAUSE).await;
+                    }
+                    Err(error) => {
+                        failed(&error, hidden.as_str());
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     /// Removes every tenant whose time has come.
     async fn purge(&mut self) -> Result<(), StoreError> {
-        let now = self.shared.clock.now();
+        let now = self.now();
         for tenant in self.shared.store.tenants_to_purge(now).await? {
             self.shared.tenants.forget(&tenant);
             self.shared.routes.forget();
@@ -150,7 +179,7 @@ impl Sweep {
     }
 
     async fn in_scope(&mut self, scope: &Scope, noun: Noun, days: u32) -> u64 {
-        let now = self.shared.clock.now();
+        let now = self.now();
         let step = Step { noun, before: ago(now, days), now, rows_max: ROWS_MAX };
         let mut removed = 0;
         while !self.is_over() {
@@ -173,7 +202,7 @@ impl Sweep {
     }
 
     async fn of_tenant(&mut self, tenant: Option<&TenantId>, noun: TenantNoun, days: u32) -> u64 {
-        let before = ago(self.shared.clock.now(), days);
+        let before = ago(self.now(), days);
         let mut removed = 0;
         while !self.is_over() {
             match self.shared.store.sweep_tenant(tenant, noun, before, ROWS_MAX).await {
@@ -193,6 +222,12 @@ impl Sweep {
         }
         removed
     }
+}
+
+/// What is removed does not come back: who sets the machine's clock ahead while the host runs must not make anything look
+/// old enough.
+fn surely_now(clock: &dyn Clock) -> Timestamp {
+    clock.now().min(clock.steady())
 }
 
 fn ago(now: Timestamp, days: u32) -> Timestamp {
@@ -232,4 +267,20 @@ fn failed(error: &StoreError, noun: &str) {
 #[expect(clippy::cast_precision_loss, reason = "Prometheus gauges are floats; this is for a picture")]
 const fn as_gauge(bytes: u64) -> f64 {
     bytes as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_domain::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_ahead_makes_nothing_older() {
+        let start = Timestamp::from_millis(1_700_000_000_000);
+        let clock = ManualClock::new(start);
+        clock.advance(DAY);
+        clock.jump(DAY * 1_000);
+        assert_eq!(ago(surely_now(&clock), 1), start);
+    }
 }

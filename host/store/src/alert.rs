@@ -80,7 +80,7 @@ impl AlertFilter {
 #[async_trait]
 pub trait Alerts: Send + Sync {
     /// Raises an alert, or counts one more on the one that is not resolved (S12). Stores the notices of the rules that tell
-    /// it: when it is new, and when it matters more than before (S20).
+    /// it: when it is new, and when it matters more than before (S24).
     async fn alert_raise(&self, scope: &Scope, alert: NewAlert) -> Result<(), StoreError>;
     /// One alert of a scope.
     async fn alert_get(&self, scope: &Scope, id: &AlertId) -> Result<Alert, StoreError>;

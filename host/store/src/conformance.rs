@@ -58,6 +58,7 @@ macro_rules! store_conformance {
                 a_row_cannot_refer_to_another_scope,
                 s18_a_keyed_request_begins_once,
                 s19_a_lookup_table_can_be_put_back,
+                one_write_of_a_lookup_table_is_bounded_and_so_is_its_history,
             ];
             events: [
                 s1_what_was_acknowledged_is_there_after_reopening,
@@ -147,6 +148,7 @@ macro_rules! store_conformance {
                 s22_what_is_paused_is_not_claimed_and_waits,
                 s22_nothing_is_executed_again_for_who_is_stopped,
                 s23_a_replay_goes_on_where_it_was_and_counts_nothing_twice,
+                a_replay_that_gave_way_is_gone_at_once_and_its_items_are_removed_in_steps,
                 a_shadow_sleeps_until_a_run_of_its_mapping_has_ended,
                 grants_and_signatures_read_back_as_they_were_stored,
             ];
@@ -161,14 +163,15 @@ macro_rules! store_conformance {
                 alerts_are_found_by_state_severity_code_and_time,
                 an_event_knows_the_alerts_that_it_raised,
                 alerts_of_other_scopes_end_when_what_they_told_of_is_over,
-                s20_a_rule_tells_what_it_names_when_it_happens,
-                s20_what_is_not_stored_is_not_told,
-                s20_a_flood_becomes_its_bound_and_one_that_counts_the_rest,
+                s24_a_rule_tells_what_it_names_when_it_happens,
+                s24_what_is_not_stored_is_not_told,
+                s24_a_flood_becomes_its_bound_and_one_that_counts_the_rest,
                 a_delivery_that_was_made_is_told_where_somebody_asked,
                 s5_a_notice_is_leased_to_one_owner_at_a_time,
                 s8_one_tenants_notices_do_not_delay_anothers,
                 a_failed_notice_is_visible_and_not_told_by_its_own_rule,
                 a_rule_that_is_switched_off_gives_up_what_it_has_not_told,
+                a_deleted_rule_is_gone_at_once_and_its_notices_are_removed_in_steps,
                 s11_another_scopes_rules_are_none,
             ];
             model: [a_random_history_agrees_with_the_model];

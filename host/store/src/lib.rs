@@ -29,7 +29,7 @@
 //! | S16 | Where an environment asks for four eyes, a decision that may double or forge a document takes effect only when two different keys said the same; both are kept. |
 //! | S17 | A plan that exceeds the guard of a connection (an amount, documents within an hour) is held, not carried out, whoever plans at the same time; what was let through is counted. |
 //! | S18 | Of requests with one idempotency key, one begins; what became of it is told to all others, and when its process died before that was stored, that nobody knows. |
-//! | S19 | Each change of a lookup table is a version; a table can be put back to any of them, whatever came between. |
+//! | S19 | Each change of a lookup table is a version; a table can be put back to any of those that are kept, the latest 1,000, whatever came between. |
 //! | S24 | What a notification rule tells is stored as a notice in the transaction in which it happens. Of one rule no more than its bound are stored in a minute, and one that counts all the others. |
 //! | S25 | A suspended tenant's runs, deliveries and polls are not claimed, from the moment that the suspension was stored until it is lifted. |
 //! | S26 | When a tenant is removed, no row of it is left, and no row of another tenant is touched. |

@@ -6,6 +6,12 @@ use serde_json::Value;
 
 use crate::StoreError;
 
+/// Rows that one write changes. A larger change is made in parts.
+pub const ROWS_PER_WRITE_MAX: usize = 10_000;
+
+/// Versions of a table that are kept; the oldest go.
+pub const VERSIONS_MAX: u64 = 1_000;
+
 /// A row of a lookup table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookupRow {
@@ -50,7 +56,9 @@ pub struct LookupTable {
     pub version: u64,
 }
 
-/// Lookup tables. A table exists when it has a row, or had one. Each change that changes something is a version (S19).
+/// Lookup tables. A table exists when it has a row, or had one. Each change that changes something is a version (S19), of
+/// which the latest [`VERSIONS_MAX`] are kept. A write that would change more than [`ROWS_PER_WRITE_MAX`] rows is a
+/// `Conflict`, and changes none.
 #[async_trait]
 pub trait Lookups: Send + Sync {
     /// Writes these rows of a table; others stay. How many were changed.
@@ -62,7 +70,7 @@ pub trait Lookups: Send + Sync {
         table: &str,
         rows: Vec<LookupRow>,
     ) -> Result<u64, StoreError>;
-    /// Has the table hold what it held in this version. How many were changed. `NotFound` when it had no such version.
+    /// Has the table hold what it held in this version. How many were changed. `NotFound` when it had no such version, or has it no more.
     async fn lookup_restore(&self, scope: &Scope, table: &str, version: u64) -> Result<u64, StoreError>;
     /// Removes a row, if it is there.
     async fn lookup_delete(&self, scope: &Scope, table: &str, key: &str) -> Result<(), StoreError>;

@@ -1,5 +1,5 @@
 //! Notification rules, and the notices that are to be sent because of them: an outbox like the one of deliveries. A notice
-//! is stored in the transaction in which what it tells happens (S20); sending it takes its own time and holds nothing up.
+//! is stored in the transaction in which what it tells happens (S24); sending it takes its own time and holds nothing up.
 
 use async_trait::async_trait;
 use portolan_domain::{
@@ -141,7 +141,8 @@ pub trait Notifications: Send + Sync {
         change: RuleChange,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Removes a rule with all its notices.
+    /// Removes a rule with all its notices: from this moment on nobody sees them, nothing of it is told, and its name is
+    /// free. What is left of them is removed by [`sweep_hidden`](crate::retention::Retentions::sweep_hidden).
     async fn notification_rule_delete(
         &self,
         scope: &Scope,

@@ -15,7 +15,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use portolan_domain::{Scope, SourceId, Timestamp};
 
-use crate::{StoreError, run::Decision};
+use crate::{StoreError, export::Wanted, run::Decision};
 
 /// How often this database was restored, and when it was last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +88,8 @@ pub trait Reconciliations: Send + Sync {
     /// Which incarnation this is.
     async fn incarnation(&self) -> Result<Incarnation, StoreError>;
     /// Writes a consistent copy of everything to a new file, while work goes on. It cannot be served before it was
-    /// restored. Durable when this returns.
-    async fn backup(&self, to: &Path, now: Timestamp) -> Result<Backup, StoreError>;
+    /// restored. Durable when this returns. No other read waits for it; another export or backup does.
+    async fn backup(&self, to: &Path, now: Timestamp, wanted: Wanted) -> Result<Backup, StoreError>;
     /// Every reconciliation that is under way.
     async fn reconciliation_list(&self) -> Result<Vec<Reconciliation>, StoreError>;
     /// The latest reconciliation of an environment; none when it was never restored.

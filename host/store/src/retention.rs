@@ -70,6 +70,29 @@ impl TenantNoun {
     }
 }
 
+/// What nobody sees any more and only takes room: it is removed as soon as there is time, whatever the periods say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hidden {
+    /// Notification rules that were deleted, with their notices.
+    Notices,
+    /// Replays that gave way to newer ones, with their items.
+    ReplayItems,
+}
+
+impl Hidden {
+    /// All.
+    pub const ALL: [Self; 2] = [Self::Notices, Self::ReplayItems];
+
+    /// As it is written everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Notices => "notices",
+            Self::ReplayItems => "replay-items",
+        }
+    }
+}
+
 /// One step of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
@@ -106,6 +129,8 @@ pub trait Retentions: Send + Sync {
         before: Timestamp,
         rows_max: u32,
     ) -> Result<Swept, StoreError>;
+    /// Removes some of what is hidden, of any tenant. When there is none, as a rule, nothing is written.
+    async fn sweep_hidden(&self, hidden: Hidden, rows_max: u32) -> Result<Swept, StoreError>;
     /// When a payload was removed; none while it is there.
     async fn payload_removed(
         &self,

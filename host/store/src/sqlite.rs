@@ -1,8 +1,9 @@
 //! The embedded store: one SQLite file, used by one process.
 //!
-//! The cast: the `writer` thread makes every change and groups commits; a few `reader` connections answer
-//! questions; the `checkpoint` thread keeps the write-ahead log short; one file per noun holds its SQL; `turn`
-//! shares claims out fairly; `wake` brings back what has become due and ends leases.
+//! The cast: the `writer` thread makes every change and groups commits; a few `reader` connections answer questions, of
+//! which lists that may take long use one at a time; one more copies (exports, backups); the `checkpoint` thread keeps the
+//! write-ahead log short; one file per noun holds its SQL; `turn` shares claims out fairly; `wake` brings back what has
+//! become due and ends leases.
 //!
 //! How the promises are kept:
 //! * S1, S2: WAL with `synchronous=FULL`; callers are answered after the commit. What hangs together is one
@@ -27,6 +28,7 @@ use std::{
 
 use portolan_domain::Timestamp;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use tokio::sync::Semaphore;
 
 use crate::{Store, StoreError, Upkeep, audit::AuditKey, run::Executing};
 
@@ -111,6 +113,10 @@ impl Default for SqliteSettings {
 pub struct SqliteStore {
     writer: writer::Writer,
     readers: reader::Readers,
+    /// The one connection for what may take minutes: exports and backups.
+    copying: reader::Readers,
+    /// Lists that may walk over many rows take turns at one reader, so that short reads find another.
+    searches: Arc<Semaphore>,
     audit_key: OnceLock<AuditKey>,
     path: PathBuf,
 }
@@ -139,15 +145,24 @@ impl SqliteStore {
             path: path.to_owned(),
             settings: settings.clone(),
             readers: reader::Readers::new(settings.readers.max(1)),
+            copying: reader::Readers::new(1),
         };
         let open = place.open()?;
-        let readers = place.readers.clone();
+        let (readers, copying) = (place.readers.clone(), place.copying.clone());
         let writer = writer::Writer::start(open, place, lock).map_err(unavailable)?;
-        Ok(Arc::new(Self { writer, readers, audit_key: OnceLock::new(), path: path.to_owned() }))
+        Ok(Arc::new(Self {
+            writer,
+            readers,
+            copying,
+            searches: Arc::new(Semaphore::new(1)),
+            audit_key: OnceLock::new(),
+            path: path.to_owned(),
+        }))
     }
 
     /// Writes the database at `path` anew, without what was removed and without the room that it took; answers its length
-    /// before and after, in bytes. Blocks for as long as that takes, and needs as much room again.
+    /// before and after, in bytes. Blocks for as long as that takes, and needs as much room again beside the database and in
+    /// the folder for temporary files (`SQLITE_TMPDIR`).
     ///
     /// `Unavailable` when a process has it open.
     pub fn compact(path: &Path) -> Result<(u64, u64), StoreError> {
@@ -155,7 +170,7 @@ impl SqliteStore {
         log::persist(path)?;
         let bytes = || std::fs::metadata(path).map(|file| file.len()).map_err(unavailable);
         let before = bytes()?;
-        let mut conn = open_writer(path, COPYING_CACHE_KIB, &SqliteSettings::default())?;
+        let mut conn = open_compacting(path)?;
         migrate::migrate(&mut conn)?;
         conn.execute_batch("VACUUM")?;
         conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
@@ -184,6 +199,24 @@ impl SqliteStore {
     {
         self.readers.read(make).await
     }
+
+    /// As [`Self::read`]; with `is_search`, of a list that may have to walk over many rows.
+    async fn look<T, F>(&self, is_search: bool, make: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        if !is_search {
+            return self.read(make).await;
+        }
+        let turn = Arc::clone(&self.searches).acquire_owned().await.map_err(|_| Hindrance::Closing)?;
+        // Kept by the read itself, which goes on when its caller does not wait for it any more.
+        let searching = move |conn: &Connection| {
+            let _turn = turn;
+            make(conn)
+        };
+        self.read(searching).await
+    }
 }
 
 impl Store for SqliteStore {}
@@ -193,21 +226,30 @@ struct Place {
     path: PathBuf,
     settings: SqliteSettings,
     readers: reader::Readers,
+    copying: reader::Readers,
 }
 
 impl Place {
     /// Opens every connection. None may be open.
     fn open(&self) -> Result<writer::Open, StoreError> {
-        let Self { path, settings, readers } = self;
+        let Self { path, settings, readers, copying } = self;
         log::persist(path)?;
         let conn = open_writer(path, settings.writer_cache_kib, settings)?;
         let copies = open_writer(path, COPYING_CACHE_KIB, settings)?;
         let reading = (0..settings.readers.max(1)).map(|_| open_reader(path, settings.reader_cache_kib));
         let reading = reading.collect::<Result<Vec<_>, _>>()?;
+        let apart = open_reader(path, COPYING_CACHE_KIB)?;
         let checkpoints =
             checkpoint::Checkpoints::start(copies, settings.log_kib_max).map_err(unavailable)?;
         readers.open(reading);
+        copying.open(vec![apart]);
         Ok(writer::Open { conn, checkpoints })
+    }
+
+    /// Closes every connection that reads. Who copies is told to stop, and waited for.
+    fn close_readers(&self) {
+        self.copying.close();
+        self.readers.close();
     }
 
     /// Opens every connection and shows that a commit reaches the disk.
@@ -215,7 +257,7 @@ impl Place {
         let open = self.open().and_then(|open| match open.conn.execute(writer::PING, []) {
             Ok(_) => Ok(open),
             Err(error) => {
-                self.readers.close();
+                self.close_readers();
                 open.checkpoints.give_up();
                 checkpoint::close(open.conn, true);
                 Err(error.into())
@@ -309,6 +351,13 @@ fn open_writer(path: &Path, cache_kib: u32, settings: &SqliteSettings) -> Result
     if portolan_proof::has(portolan_proof::Bug::NoSync) {
         conn.pragma_update(None, "synchronous", "OFF")?;
     }
+    Ok(conn)
+}
+
+/// A connection that writes the database anew: the copy is in a file meanwhile, not in memory.
+fn open_compacting(path: &Path) -> Result<Connection, StoreError> {
+    let conn = open_writer(path, COPYING_CACHE_KIB, &SqliteSettings::default())?;
+    conn.pragma_update(None, "temp_store", "FILE")?;
     Ok(conn)
 }
 

@@ -50,7 +50,8 @@ pub struct StoredBytes {
     pub tenant: TenantId,
     /// Where; none: modules.
     pub environment: Option<Environment>,
-    /// Bytes of payloads; outcomes, facts and logs; bodies and responses; components.
+    /// Bytes of payloads; outcomes, facts and logs; bodies and responses; components;
+    /// history of lookup tables.
     pub bytes: u64,
 }
 
@@ -60,10 +61,12 @@ pub trait Usages: Send + Sync {
     /// Usage by period, tenant and environment, the earliest first.
     async fn usage_list(&self, query: UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
     /// All that was ever used (and not removed by retention); of one tenant or of all.
+    #[cfg(feature = "conformance")]
     async fn usage_total(&self, tenant: Option<&TenantId>) -> Result<Usage, StoreError>;
     /// What is stored now; of one tenant or of all.
     async fn stored_bytes(&self, tenant: Option<&TenantId>) -> Result<Vec<StoredBytes>, StoreError>;
     /// The same two as counting the rows says, which takes as long as there are rows: for proofs. What leaves no row
     /// (repeats, executions, fuel, time of guests, calls) is 0.
+    #[cfg(feature = "conformance")]
     async fn usage_recount(&self, tenant: &TenantId) -> Result<(Usage, Vec<StoredBytes>), StoreError>;
 }

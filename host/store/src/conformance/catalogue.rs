@@ -18,7 +18,7 @@ use crate::{
     event::EventFilter,
     idempotency::{Begun, KeyedRequest},
     key::{Key, Role},
-    lookup::{LookupChange, LookupRow, LookupTable},
+    lookup::{LookupChange, LookupRow, LookupTable, ROWS_PER_WRITE_MAX, VERSIONS_MAX},
     mapping::{Mapping, MappingChange},
     source::Source,
     tenant::Tenant,
@@ -168,6 +168,36 @@ pub async fn s19_a_lookup_table_can_be_put_back(place: &dyn Place) {
     // Another scope's table of the same name is another table.
     let other = World::new(world.store.clone()).await;
     assert!(store.lookup_versions(&other.scope, "t", None, 10).await.unwrap().is_empty());
+}
+
+pub async fn one_write_of_a_lookup_table_is_bounded_and_so_is_its_history(place: &dyn Place) {
+    let world = World::new(place.open().await).await;
+    let (store, scope) = (&world.store, &world.scope);
+    let row = |key: String, value: u64| LookupRow { key, value: json!(value) };
+    let rows = |count: usize| (0..count).map(|number| row(format!("{number}"), 0)).collect::<Vec<_>>();
+    let refused = store.lookup_put(scope, "t", rows(ROWS_PER_WRITE_MAX + 1)).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    assert!(store.lookup_tables(scope).await.unwrap().is_empty());
+    assert_eq!(store.lookup_put(scope, "t", rows(ROWS_PER_WRITE_MAX)).await.unwrap(), 10_000);
+    // What holds already what it is to hold does not count.
+    assert_eq!(store.lookup_put(scope, "t", rows(ROWS_PER_WRITE_MAX + 1)).await.unwrap(), 1);
+    let writes: Vec<_> = (0..=VERSIONS_MAX)
+        .map(|number| {
+            let (world, row) = (world.clone(), row("a".to_owned(), number));
+            tokio::spawn(async move { world.store.lookup_put(&world.scope, "t", vec![row]).await })
+        })
+        .collect();
+    for write in writes {
+        assert_eq!(write.await.unwrap().unwrap(), 1);
+    }
+    let kept = store.lookup_versions(scope, "t", None, 10_000).await.unwrap();
+    let oldest = kept.last().unwrap().version;
+    assert_eq!((kept.len() as u64, oldest), (VERSIONS_MAX, 4));
+    assert!(store.lookup_changes(scope, "t", oldest - 1).await.unwrap().is_empty());
+    // What was before the oldest can be put back, what was before that is forgotten.
+    assert!(absent(store.lookup_restore(scope, "t", oldest - 2).await));
+    assert_eq!(store.lookup_restore(scope, "t", oldest - 1).await.unwrap(), 1);
+    super::keeping::adds_up(&world).await;
 }
 
 pub async fn lists_are_newest_first_and_paged(place: &dyn Place) {

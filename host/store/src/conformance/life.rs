@@ -15,6 +15,7 @@ use crate::{
     Finish, Page, StoreError,
     mapping::{Canary, MappingChange, PinChange},
     replay::{Asked, NewReplay, Progress, ReplayClaim, ReplayEnd, ReplayItem, ReplayKind, ReplayState, Side},
+    retention::Hidden,
     run::{Decision, RunEnd, RunRecord},
 };
 
@@ -160,10 +161,13 @@ pub async fn s22_what_is_paused_is_not_claimed_and_waits(place: &dyn Place) {
     let tenant = &scope.tenant;
     let digest = ModuleDigest::of(b"m");
     for switch in ["mapping", "module", "tenant"] {
-        match switch {
-            "mapping" => store.mapping_pause(scope, &world.mapping, decision()).await.unwrap(),
-            "module" => store.module_pause(tenant, &digest, decision()).await.unwrap(),
-            _ => store.tenant_pause(tenant, decision()).await.unwrap(),
+        // Once more changes nothing, and so is told by nobody.
+        for _ in 0..2 {
+            match switch {
+                "mapping" => store.mapping_pause(scope, &world.mapping, decision()).await.unwrap(),
+                "module" => store.module_pause(tenant, &digest, decision()).await.unwrap(),
+                _ => store.tenant_pause(tenant, decision()).await.unwrap(),
+            }
         }
         let (_, waits) = world.accept(&format!("of {switch}")).await;
         let (_, goes) = beside.accept(&format!("beside {switch}")).await;
@@ -175,14 +179,21 @@ pub async fn s22_what_is_paused_is_not_claimed_and_waits(place: &dyn Place) {
         } else {
             assert_eq!(ids, [&goes], "{switch}");
         }
-        match switch {
-            "mapping" => store.mapping_resume(scope, &world.mapping, decision()).await.unwrap(),
-            "module" => store.module_resume(tenant, &digest, decision()).await.unwrap(),
-            _ => store.tenant_go_on(tenant, decision()).await.unwrap(),
+        for _ in 0..2 {
+            match switch {
+                "mapping" => store.mapping_resume(scope, &world.mapping, decision()).await.unwrap(),
+                "module" => store.module_resume(tenant, &digest, decision()).await.unwrap(),
+                _ => store.tenant_go_on(tenant, decision()).await.unwrap(),
+            }
         }
         let claimed = world.claim_runs(START).await;
         assert!(claimed.iter().any(|claim| claim.id == waits), "{switch}");
     }
+    let chain = store.audit_chains(Some(tenant)).await.unwrap().remove(tenant.as_str()).unwrap();
+    let told: Vec<&str> = chain.entries.iter().rev().take(6).map(|entry| entry.action.as_str()).collect();
+    let wanted =
+        ["tenant.go-on", "tenant.pause", "module.resume", "module.pause", "mapping.resume", "mapping.pause"];
+    assert_eq!(told, wanted);
     let run = world.accept("to be sent").await.1;
     let claimed = world.claim_run(START).await;
     world.finish_run(&claimed, plan("k", vec![world.a_delivery("d", &[])]), START).await;
@@ -275,6 +286,51 @@ pub async fn s23_a_replay_goes_on_where_it_was_and_counts_nothing_twice(place: &
     let items = store.replay_items(&stranger, &replay.id, None, Page::default()).await;
     assert!(matches!(items, Err(StoreError::NotFound)));
     assert!(matches!(store.replay_cancel(scope, &replay.id, START).await, Err(StoreError::Conflict(_))));
+}
+
+pub async fn a_replay_that_gave_way_is_gone_at_once_and_its_items_are_removed_in_steps(place: &dyn Place) {
+    let world = World::new(place.open().await).await;
+    let (store, scope) = (&world.store, &world.scope);
+    for number in 0..3 {
+        ended(&world, &format!("ch_{number}"), record()).await;
+    }
+    let asked = || asked(&world, ReplayKind::Replay, 10);
+    let oldest = asked();
+    store.replay_create(scope, oldest.clone(), 2, START).await.unwrap();
+    let held = claim(&world, "one", START).await;
+    let part = store.replay_part(&oldest.id, 10).await.unwrap();
+    let progress = Progress {
+        items: part.inputs.iter().map(item).collect(),
+        tally: held.replay.tally.clone(),
+        cursor: part.cursor,
+        leased_until: at(60),
+    };
+    let done = store.replay_progress(&oldest.id, &held.lease, progress, START).await.unwrap();
+    assert_eq!(done, Finish::Done);
+    store.replay_cancel(scope, &oldest.id, START).await.unwrap();
+    for _ in 0..49 {
+        assert!(store.replay_get(scope, &oldest.id).await.is_ok());
+        let next = asked();
+        store.replay_create(scope, next.clone(), 2, START).await.unwrap();
+        store.replay_cancel(scope, &next.id, START).await.unwrap();
+    }
+    store.replay_create(scope, asked(), 2, START).await.unwrap();
+    let is_gone = |result: Result<(), StoreError>| matches!(result, Err(StoreError::NotFound));
+    assert!(is_gone(store.replay_get(scope, &oldest.id).await.map(drop)));
+    assert!(is_gone(store.replay_items(scope, &oldest.id, None, Page::default()).await.map(drop)));
+    assert!(is_gone(store.replay_cancel(scope, &oldest.id, START).await));
+    let listed = store.replay_list(scope, Page::default()).await.unwrap();
+    assert!(listed.len() == 50 && listed.iter().all(|replay| replay.id != oldest.id));
+    assert!(store.replay_fuel(&scope.tenant, &ModuleDigest::of(b"m")).await.unwrap().is_none());
+    let mut removed = Vec::new();
+    loop {
+        let swept = store.sweep_hidden(Hidden::ReplayItems, 2).await.unwrap();
+        if !swept.more {
+            break;
+        }
+        removed.push(swept.removed);
+    }
+    assert_eq!(removed, [2, 1, 1], "two of its items, the third, and itself");
 }
 
 pub async fn a_shadow_sleeps_until_a_run_of_its_mapping_has_ended(place: &dyn Place) {

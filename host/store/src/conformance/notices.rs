@@ -16,6 +16,7 @@ use crate::{
     Finish, Page, StoreError,
     alert::{AlertFilter, NewAlert},
     notification::{NoticeClaim, NoticeEnd, NoticeFilter, NotificationRule, RuleChange},
+    retention::Hidden,
     run::RunEnd,
 };
 
@@ -166,7 +167,7 @@ pub async fn alerts_of_other_scopes_end_when_what_they_told_of_is_over(place: &d
     assert_eq!(store.alert_end_elsewhere("backlog-old", vec![other.scope.clone()], at(2)).await.unwrap(), 0);
 }
 
-pub async fn s20_a_rule_tells_what_it_names_when_it_happens(place: &dyn Place) {
+pub async fn s24_a_rule_tells_what_it_names_when_it_happens(place: &dyn Place) {
     let world = World::new(place.open().await).await;
     let states = vec![AlertState::Open, AlertState::Acknowledged, AlertState::Resolved];
     let alerts = AlertsTold { states, severity_least: Severity::Critical, ..AlertsTold::default() };
@@ -191,7 +192,7 @@ pub async fn s20_a_rule_tells_what_it_names_when_it_happens(place: &dyn Place) {
     assert_eq!(notices[0].news.data["decision"]["by"], json!("host"));
 }
 
-pub async fn s20_what_is_not_stored_is_not_told(place: &dyn Place) {
+pub async fn s24_what_is_not_stored_is_not_told(place: &dyn Place) {
     let world = World::new(place.open().await).await;
     let other = World::new(world.store.clone()).await;
     listening(&world, "all", rule()).await;
@@ -208,7 +209,7 @@ pub async fn s20_what_is_not_stored_is_not_told(place: &dyn Place) {
     assert!(told(&world).await.is_empty());
 }
 
-pub async fn s20_a_flood_becomes_its_bound_and_one_that_counts_the_rest(place: &dyn Place) {
+pub async fn s24_a_flood_becomes_its_bound_and_one_that_counts_the_rest(place: &dyn Place) {
     let world = World::new(place.open().await).await;
     listening(&world, "few", Rule { per_minute_max: 3, ..rule() }).await;
     for number in 0..50 {
@@ -332,6 +333,47 @@ pub async fn a_rule_that_is_switched_off_gives_up_what_it_has_not_told(place: &d
     assert_eq!(store.notification_rule_get(&world.scope, &id).await.unwrap().revision, 2);
     store.notification_rule_delete(&world.scope, &id).await.unwrap();
     assert!(told(&world).await.is_empty());
+}
+
+pub async fn a_deleted_rule_is_gone_at_once_and_its_notices_are_removed_in_steps(place: &dyn Place) {
+    let world = World::new(place.open().await).await;
+    let (store, scope) = (&world.store, &world.scope);
+    let id = listening(&world, "all", rule()).await;
+    for code in ["one", "two", "three"] {
+        raise(&world, code, Severity::Warning, 0).await;
+    }
+    let leased = claim(&world, at(1)).await.remove(0);
+    store.notification_rule_delete(scope, &id).await.unwrap();
+    // Nobody sees it, it tells nothing, what was to be told is not; and its name is free.
+    assert!(matches!(store.notification_rule_get(scope, &id).await, Err(StoreError::NotFound)));
+    assert!(matches!(store.notification_rule_delete(scope, &id).await, Err(StoreError::NotFound)));
+    assert!(store.notification_rule_list(scope, Page::default()).await.unwrap().is_empty());
+    for filter in [
+        NoticeFilter::default(),
+        NoticeFilter { rule: Some(id.clone()), ..NoticeFilter::default() },
+        NoticeFilter { state: Some(NoticeState::Pending), ..NoticeFilter::default() },
+    ] {
+        assert!(store.notice_list(scope, filter, Page::default()).await.unwrap().is_empty());
+    }
+    let again = listening(&world, "all", rule()).await;
+    raise(&world, "four", Severity::Warning, 2).await;
+    let later = NoticeEnd::Retry { due_at: at(3), reason: json!({ "code": "busy", "message": "x" }) };
+    let finish = store.notice_finish(&leased, later, at(2)).await.unwrap();
+    assert_eq!(finish, Finish::Done);
+    let claims = claim(&world, at(100)).await;
+    assert_eq!(claims.iter().map(|claim| &claim.rule.id).collect::<Vec<_>>(), [&again]);
+    // Two of its notices, the third, and itself; the other rule's stay.
+    let mut removed = Vec::new();
+    loop {
+        let swept = store.sweep_hidden(Hidden::Notices, 2).await.unwrap();
+        if !swept.more {
+            break;
+        }
+        removed.push(swept.removed);
+    }
+    assert_eq!(removed, [2, 1, 1]);
+    assert_eq!(told(&world).await.len(), 1);
+    assert!(store.notification_rule_get(scope, &again).await.is_ok());
 }
 
 pub async fn s11_another_scopes_rules_are_none(place: &dyn Place) {

@@ -1,5 +1,5 @@
 //! Alerts: raised by people's systems, runs and deliveries; those with one scope, code and title that are not resolved are
-//! one (S12). Whoever changes one asks [`tell`] who is to be told (S20).
+//! one (S12). Whoever changes one asks [`tell`] who is to be told (S24).
 
 use async_trait::async_trait;
 use portolan_domain::{
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     SqliteStore, decision,
     notification::tell,
-    row::{Columns, all, change, first, json, millis, slice},
+    row::{Columns, all, change, first, json, millis},
 };
 use crate::{
     Page, StoreError,
@@ -22,6 +22,9 @@ use crate::{
     audit::Change,
     run::Decision,
 };
+
+#[cfg(test)]
+pub(super) use list::LIST_STATEMENTS;
 
 /// Events that one alert knows.
 const EVENTS_MAX: u64 = 1_000;
@@ -34,6 +37,8 @@ macro_rules! columns {
          a.acknowledged_by, a.acknowledged_why, a.acknowledged_at, a.resolved_by, a.resolved_why, a.resolved_at"
     };
 }
+
+mod list;
 
 const UNRESOLVED: &str = "
     SELECT seq, id, severity, count FROM alerts
@@ -244,16 +249,6 @@ fn get(conn: &Connection, scope: &Scope, id: &AlertId) -> Result<Alert, StoreErr
         .ok_or(StoreError::NotFound)
 }
 
-/// The bounds of a code or of all codes that begin with it, as SQLite compares texts.
-fn codes(filter: &AlertFilter) -> Option<(&str, Option<String>)> {
-    let code = filter.code.as_deref()?;
-    Some(match code.strip_suffix(".*") {
-        // `/` follows `.`
-        Some(family) => (code.strip_suffix('*').unwrap_or(code), Some(format!("{family}/"))),
-        None => (code, None),
-    })
-}
-
 #[async_trait]
 impl Alerts for SqliteStore {
     async fn alert_raise(&self, scope: &Scope, alert: NewAlert) -> Result<(), StoreError> {
@@ -273,38 +268,7 @@ impl Alerts for SqliteStore {
         page: Page,
     ) -> Result<Vec<Alert>, StoreError> {
         let scope = scope.clone();
-        self.read(move |conn| {
-            let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
-            let find = "SELECT seq FROM alerts WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
-            let part = slice(conn, &page, find, params![page.before, tenant, environment])?;
-            let wanted = |state| filter.states.is_empty() || filter.states.contains(&state);
-            let (from, to) = codes(&filter).unzip();
-            let sql = concat!(
-                "SELECT ",
-                columns!(),
-                " FROM alerts a WHERE a.tenant = ?1 AND a.environment = ?2 AND a.seq < ?3
-                  AND ((?4 AND a.open = 1 AND a.acknowledged_at IS NULL)
-                       OR (?5 AND a.open = 1 AND a.acknowledged_at IS NOT NULL) OR (?6 AND a.open = 0))
-                  AND a.severity >= ?7 AND a.last_at >= ?8
-                  AND (?9 IS NULL OR (?10 IS NULL AND a.code = ?9) OR (a.code >= ?9 AND a.code < ?10))
-                 ORDER BY a.seq DESC LIMIT ?11"
-            );
-            let params = params![
-                tenant,
-                environment,
-                part.before_seq,
-                wanted(AlertState::Open),
-                wanted(AlertState::Acknowledged),
-                wanted(AlertState::Resolved),
-                filter.severity_least.map_or(0, rank),
-                filter.since.map_or(0, millis),
-                from,
-                to.flatten(),
-                part.rows
-            ];
-            all(conn, sql, params, read)
-        })
-        .await
+        self.look(list::is_search(&filter), move |conn| list::list(conn, &scope, &filter, &page)).await
     }
 
     async fn alert_of_event(&self, scope: &Scope, event: &EventId) -> Result<Vec<Alert>, StoreError> {

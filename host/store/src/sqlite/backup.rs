@@ -17,6 +17,7 @@ use rusqlite::{Connection, backup, params};
 use serde_json::json;
 
 use super::{
+    SqliteStore,
     audit::append,
     error::Hindrance,
     migrate,
@@ -26,6 +27,7 @@ use super::{
 use crate::{
     StoreError,
     audit::{self, Actor, AuditKey, Change},
+    export::Wanted,
 };
 
 /// What was under way when the backup was taken, or could have begun since: nobody knows what became of it.
@@ -53,13 +55,64 @@ fn io(path: &Path) -> impl Fn(std::io::Error) -> StoreError + '_ {
     |source| Hindrance::Open { path: path.to_owned(), source }.into()
 }
 
-/// Writes a copy of the database to a new file that only its owner can read; answers its length. Durable on return.
-pub(super) fn write(conn: &Connection, to: &Path, now: Timestamp) -> Result<u64, StoreError> {
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
-    drop(made.map_err(io(to))?);
+/// Pages that are copied between two looks whether the copy is still wanted.
+const PAGES_PER_STEP: i32 = 1_000;
+
+impl SqliteStore {
+    /// Has `make` fill a new file that only its owner can read, with the connection for what takes long. A file that does
+    /// not become whole is removed.
+    pub(super) async fn copy<T, F>(&self, to: &Path, wanted: Wanted, make: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &Path, &dyn Fn() -> Result<(), StoreError>) -> Result<T, StoreError>
+            + Send
+            + 'static,
+    {
+        let (to, copying) = (to.to_owned(), self.copying.clone());
+        let make = move |conn: &Connection| {
+            // A disk that failed waits for every connection to be closed.
+            let go_on = || {
+                if wanted() && !copying.is_closing() { Ok(()) } else { Err(Hindrance::Unwanted.into()) }
+            };
+            go_on()?;
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&to);
+            drop(made.map_err(io(&to))?);
+            let made = make(conn, &to, &go_on).and_then(|made| go_on().map(|()| made));
+            if made.is_err()
+                && let Err(error) = std::fs::remove_file(&to)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!(%error, "a copy that was given up cannot be removed");
+            }
+            made
+        };
+        self.copying.read(make).await
+    }
+}
+
+/// Writes a copy of the database to a file that is empty; answers its length. Durable on return.
+pub(super) fn write(
+    conn: &Connection,
+    to: &Path,
+    now: Timestamp,
+    go_on: &dyn Fn() -> Result<(), StoreError>,
+) -> Result<u64, StoreError> {
     let mut copy = Connection::open(to)?;
-    // All pages in one step, hence in one read transaction: with several, every write in between would begin it anew.
-    backup::Backup::new(conn, &mut copy)?.step(-1)?;
+    {
+        // One read transaction for all steps: without it, every write in between would begin the copy anew.
+        let conn = &*conn.unchecked_transaction()?;
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        let pages = backup::Backup::new(conn, &mut copy)?;
+        loop {
+            match pages.step(PAGES_PER_STEP)? {
+                backup::StepResult::Done => break,
+                backup::StepResult::More => go_on()?,
+                backup::StepResult::Busy | backup::StepResult::Locked | _ => {
+                    return Err(Hindrance::Setting("a copy of itself").into());
+                }
+            }
+        }
+    }
     // One file, without a log beside it.
     let mode: String = copy.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0))?;
     if mode != "delete" {

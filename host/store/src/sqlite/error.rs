@@ -60,6 +60,9 @@ pub(super) enum Hindrance {
     /// The disk failed, and the database has not been opened again since.
     #[error("the disk failed; the database is being opened again")]
     Reopening,
+    /// A copy was given up.
+    #[error("the copy is not wanted any more: there is too little room, or nobody waits for it")]
+    Unwanted,
     /// The store is being closed.
     #[error("the store is shutting down")]
     Closing,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use portolan_domain::{EventId, Scope, Timestamp, usage::Usage};
+use portolan_domain::{EventId, Scope, Timestamp, state::EventState, usage::Usage};
 use rusqlite::{Connection, params};
 
 use super::{
@@ -37,21 +37,33 @@ const GET: &str = "
 
 /// The conditions of a filter are left out when they are null; each that an index serves has its own list of
 /// candidates, so that a rare state or object is found without walking over all the others.
-const LIST: &str = "
-    SELECT id, tenant, environment, source, source_name, system, kind, object_id, idempotency_key,
-        occurred_at, received_at, media_type, state, reason, x'', cards_masked, traceparent
-    FROM events
-    WHERE tenant = ?1 AND environment = ?2 AND seq < ?3
-      AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR kind = ?5)
-      AND (?6 IS NULL OR object_id = ?6) AND (?7 IS NULL OR idempotency_key = ?7)
-      AND (?9 IS NULL OR source = ?9)
-      AND (?10 IS NULL OR (seq >= ?11 AND received_at >= ?10))
-      AND (?12 IS NULL OR (seq <= ?13 AND received_at < ?12))";
-const BY_SCOPE: &str = " ORDER BY seq DESC LIMIT ?8";
-const BY_OBJECT: &str = " AND object_id = ?6 ORDER BY seq DESC LIMIT ?8";
-const ASTRAY: &str = " AND state = ?4 AND state <> 'routed' ORDER BY seq DESC LIMIT ?8";
-const BY_KEY: &str = " AND idempotency_key = ?7 AND source IN
-    (SELECT id FROM sources WHERE tenant = ?1 AND environment = ?2) ORDER BY seq DESC LIMIT ?8";
+macro_rules! list {
+    ($from:literal, $narrow:literal) => {
+        concat!(
+            "SELECT e.id, e.tenant, e.environment, e.source, e.source_name, e.system, e.kind, e.object_id, e.idempotency_key,
+                e.occurred_at, e.received_at, e.media_type, e.state, e.reason, x'', e.cards_masked, e.traceparent
+             FROM ",
+            $from,
+            " WHERE e.tenant = ?1 AND e.environment = ?2 AND e.seq < ?3
+               AND (?4 IS NULL OR e.state = ?4) AND (?5 IS NULL OR e.kind = ?5)
+               AND (?6 IS NULL OR e.object_id = ?6) AND (?7 IS NULL OR e.idempotency_key = ?7)
+               AND (?9 IS NULL OR e.source = ?9)
+               AND e.seq >= ?11 AND (?10 IS NULL OR e.received_at >= ?10)
+               AND (?12 IS NULL OR e.received_at < ?12)",
+            $narrow,
+            " ORDER BY e.seq DESC LIMIT ?8"
+        )
+    };
+}
+
+const BY_SCOPE: &str = list!("events e INDEXED BY events_scope", "");
+const BY_OBJECT: &str = list!("events e INDEXED BY events_object", " AND e.object_id = ?6");
+const ASTRAY: &str = list!("events e INDEXED BY events_astray", " AND e.state = ?4 AND e.state <> 'routed'");
+// Each source of the environment has one event with this key at most.
+pub(super) const BY_KEY: &str = list!(
+    "sources s CROSS JOIN events e ON e.source = s.id AND e.idempotency_key = ?7",
+    " AND s.tenant = ?1 AND s.environment = ?2"
+);
 
 /// The places of the events that were received around a time: ids begin with it, and have an index.
 const FIRST_FROM: &str = "SELECT seq FROM events WHERE id >= ?1 ORDER BY id LIMIT 1";
@@ -139,39 +151,64 @@ fn accept(conn: &Connection, event: &Event, runs: &[NewRun]) -> Result<Accepted,
 
 /// Removes an event with all that followed from it. What was recorded once is settled first, so that it is not forgotten.
 pub(super) fn remove(conn: &Connection, seq: i64) -> Result<(), StoreError> {
-    for run in all(conn, "SELECT seq FROM runs WHERE event_seq = ?1", [seq], |c| c.get::<i64>())? {
-        for delivery in all(conn, "SELECT seq FROM deliveries WHERE run_seq = ?1", [run], |c| c.get::<i64>())?
-        {
+    for run in all(conn, RUNS_OF, [seq], |c| c.get::<i64>())? {
+        for delivery in all(conn, DELIVERIES_OF, [run], |c| c.get::<i64>())? {
             once::settle(conn, delivery)?;
             for sql in REMOVE_OF_DELIVERY {
                 change(conn, sql, [delivery])?;
             }
         }
-        // Only now: an edge between two deliveries of a plan is found at the first.
-        change(conn, "DELETE FROM deliveries WHERE run_seq = ?1", [run])?;
-        change(conn, "DELETE FROM run_records WHERE run_seq = ?1", [run])?;
-        change(conn, "DELETE FROM runs WHERE seq = ?1", [run])?;
+        for sql in REMOVE_OF_RUN {
+            change(conn, sql, [run])?;
+        }
     }
-    change(conn, "DELETE FROM alert_events WHERE event_seq = ?1", [seq])?;
-    change(conn, "DELETE FROM replay_items WHERE event_seq = ?1", [seq])?;
-    change(conn, "DELETE FROM events WHERE seq = ?1", [seq])?;
+    for sql in REMOVE_OF_EVENT {
+        change(conn, sql, [seq])?;
+    }
     Ok(())
 }
 
+const RUNS_OF: &str = "SELECT seq FROM runs WHERE event_seq = ?1";
+const DELIVERIES_OF: &str = "SELECT seq FROM deliveries WHERE run_seq = ?1";
 const REMOVE_OF_DELIVERY: [&str; 3] = [
     "DELETE FROM attempts WHERE delivery_seq = ?1",
     "DELETE FROM delivery_after WHERE first_seq = ?1",
     "DELETE FROM delivery_contents WHERE delivery_seq = ?1",
 ];
+/// When all its deliveries are through: an edge between two of them is found at the first.
+const REMOVE_OF_RUN: [&str; 3] = [
+    "DELETE FROM deliveries WHERE run_seq = ?1",
+    "DELETE FROM run_records WHERE run_seq = ?1",
+    "DELETE FROM runs WHERE seq = ?1",
+];
+const REMOVE_OF_EVENT: [&str; 3] = [
+    "DELETE FROM alert_events WHERE event_seq = ?1",
+    "DELETE FROM replay_items WHERE event_seq = ?1",
+    "DELETE FROM events WHERE seq = ?1",
+];
 
-fn list_statement(filter: &EventFilter) -> String {
-    let narrow = match filter {
+/// What removing an event executes, but for what settles facts.
+#[cfg(test)]
+pub(super) fn remove_statements() -> Vec<&'static str> {
+    let own = [RUNS_OF, DELIVERIES_OF];
+    own.into_iter().chain(REMOVE_OF_DELIVERY).chain(REMOVE_OF_RUN).chain(REMOVE_OF_EVENT).collect()
+}
+
+const fn list_statement(filter: &EventFilter) -> &'static str {
+    match filter {
         EventFilter { idempotency_key: Some(_), .. } => BY_KEY,
         EventFilter { object_id: Some(_), .. } => BY_OBJECT,
-        EventFilter { state: Some(state), .. } if state.as_str() != "routed" => ASTRAY,
+        EventFilter { state: Some(EventState::Unrouted | EventState::Dead), .. } => ASTRAY,
         EventFilter { .. } => BY_SCOPE,
-    };
-    format!("{LIST}{narrow}")
+    }
+}
+
+/// Whether many events may have to be walked over to fill a page: no index has what is asked for.
+const fn is_search(filter: &EventFilter) -> bool {
+    let EventFilter { state, kind, object_id, idempotency_key, source, since: _, until: _ } = filter;
+    (kind.is_some() || source.is_some() || matches!(state, Some(EventState::Routed)))
+        && object_id.is_none()
+        && idempotency_key.is_none()
 }
 
 #[async_trait]
@@ -196,14 +233,17 @@ impl Events for SqliteStore {
         page: Page,
     ) -> Result<Vec<Event>, StoreError> {
         let scope = scope.clone();
-        self.read(move |conn| {
+        let is_search = is_search(&filter);
+        self.look(is_search, move |conn| {
             let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
             let find = "SELECT seq FROM events WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
             let part = slice(conn, &page, find, params![page.before, tenant, environment])?;
+            let until = filter.until.map(|until| to_place(conn, until)).transpose()?;
+            let since = filter.since.map(|since| from_place(conn, since)).transpose()?;
             let params = params![
                 tenant,
                 environment,
-                part.before_seq,
+                part.before_seq.min(until.map_or(i64::MAX, |last| last.saturating_add(1))),
                 filter.state.map(|state| state.as_str()),
                 filter.kind,
                 filter.object_id,
@@ -211,11 +251,10 @@ impl Events for SqliteStore {
                 part.rows,
                 filter.source.as_ref().map(|id| id.as_str()),
                 filter.since.map(millis),
-                filter.since.map(|since| from_place(conn, since)).transpose()?,
-                filter.until.map(millis),
-                filter.until.map(|until| to_place(conn, until)).transpose()?
+                since.unwrap_or_default(),
+                filter.until.map(millis)
             ];
-            all(conn, &list_statement(&filter), params, read)
+            all(conn, list_statement(&filter), params, read)
         })
         .await
     }

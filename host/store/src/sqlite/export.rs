@@ -1,9 +1,8 @@
 //! Exports: every row of a tenant as a line of JSON, read in one transaction.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{BufWriter, Write},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -23,28 +22,42 @@ use super::{
 use crate::{
     StoreError,
     audit::Change,
-    export::{Export, Exports},
+    export::{Export, Exports, Wanted},
 };
 
 /// What the first line says: raised when the form changes.
 const FORM: u32 = 1;
 
 /// Writes lines and adds up their digest.
-struct Lines<W: Write> {
-    to: W,
+struct Lines<'a> {
+    to: BufWriter<File>,
+    path: &'a Path,
+    go_on: &'a dyn Fn() -> Result<(), StoreError>,
     digest: Sha256,
     bytes: u64,
     rows: u64,
 }
 
-impl<W: Write> Lines<W> {
-    fn write(&mut self, line: &Value) -> std::io::Result<()> {
+impl Lines<'_> {
+    fn write(&mut self, line: &Value) -> Result<(), StoreError> {
+        (self.go_on)()?;
         let mut text = line.to_string();
         text.push('\n');
         self.digest.update(&text);
         self.bytes += text.len() as u64;
-        self.to.write_all(text.as_bytes())
+        self.to.write_all(text.as_bytes()).map_err(failed(self.path))
     }
+
+    /// Durable on return.
+    fn end(mut self) -> Result<Export, StoreError> {
+        self.to.flush().map_err(failed(self.path))?;
+        self.to.get_ref().sync_all().map_err(failed(self.path))?;
+        Ok(Export { bytes: self.bytes, sha256: self.digest.finalize().into(), rows: self.rows })
+    }
+}
+
+fn failed(path: &Path) -> impl Fn(std::io::Error) -> StoreError + '_ {
+    |source| Hindrance::Open { path: path.to_owned(), source }.into()
 }
 
 /// A value of the database as JSON; bytes that are no text as base64.
@@ -61,11 +74,11 @@ fn value(found: ValueRef<'_>) -> Value {
     }
 }
 
-fn write_table<W: Write>(
+fn write_table(
     conn: &Connection,
     tenant: &str,
     owned: &Owned,
-    (lines, failed): (&mut Lines<W>, &dyn Fn(std::io::Error) -> StoreError),
+    lines: &mut Lines<'_>,
 ) -> Result<u64, StoreError> {
     let Owned { table, rows, key, secret } = owned;
     let mut statement = conn.prepare(&format!("SELECT * FROM {table} WHERE {rows} ORDER BY {key}"))?;
@@ -77,43 +90,51 @@ fn write_table<W: Write>(
         for (index, name) in names.iter().enumerate().filter(|(_, name)| !secret.contains(&name.as_str())) {
             columns.insert(name.clone(), value(row.get_ref(index)?));
         }
-        lines.write(&json!({ "table": table, "row": columns })).map_err(failed)?;
+        lines.write(&json!({ "table": table, "row": columns }))?;
         count += 1;
     }
     Ok(count)
 }
 
-fn write(conn: &Connection, tenant: &TenantId, to: &Path, now: Timestamp) -> Result<Export, StoreError> {
-    let failed = |source| StoreError::from(Hindrance::Open { path: to.to_owned(), source });
+fn write(
+    conn: &Connection,
+    tenant: &TenantId,
+    now: Timestamp,
+    (to, go_on): (&Path, &dyn Fn() -> Result<(), StoreError>),
+) -> Result<Export, StoreError> {
     // One state of the database, whatever is written meanwhile.
     let conn = &*conn.unchecked_transaction()?;
     let sql = "SELECT name FROM tenants WHERE id = ?1";
     let name: String = first(conn, sql, [tenant.as_str()], |c| c.get())?.ok_or(StoreError::NotFound)?;
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(failed)?;
-    let mut lines = Lines { to: BufWriter::new(file), digest: Sha256::new(), bytes: 0, rows: 0 };
+    let file = OpenOptions::new().write(true).open(to).map_err(failed(to))?;
+    let to_file = BufWriter::new(file);
+    let mut lines = Lines { to: to_file, path: to, go_on, digest: Sha256::new(), bytes: 0, rows: 0 };
     let about = json!({
         "portolan_export": FORM, "tenant": tenant, "name": name, "taken_at": now.to_string(),
-        "left_out": "secrets of connections and sources, and digests of keys",
+        "left_out": "secrets of connections, sources and notification rules, and digests of keys",
     });
-    lines.write(&about).map_err(failed)?;
+    lines.write(&about)?;
     let mut counts = Map::new();
     for owned in OTHERS.iter().rev().chain(WITH_EVENTS.iter().rev()) {
-        let rows = write_table(conn, tenant.as_str(), owned, (&mut lines, &failed))?;
+        let rows = write_table(conn, tenant.as_str(), owned, &mut lines)?;
         lines.rows += rows;
         counts.insert(owned.table.to_owned(), json!(rows));
     }
-    lines.write(&json!({ "end": true, "rows": counts })).map_err(failed)?;
-    lines.to.flush().map_err(failed)?;
-    let file = lines.to.into_inner().map_err(|error| failed(error.into_error()))?;
-    file.sync_all().map_err(failed)?;
-    Ok(Export { bytes: lines.bytes, sha256: lines.digest.finalize().into(), rows: lines.rows })
+    lines.write(&json!({ "end": true, "rows": counts }))?;
+    lines.end()
 }
 
 #[async_trait]
 impl Exports for SqliteStore {
-    async fn export_write(&self, tenant: &TenantId, to: &Path, now: Timestamp) -> Result<Export, StoreError> {
-        let (of, path) = (tenant.clone(), to.to_owned());
-        let export = self.read(move |conn| write(conn, &of, &path, now)).await?;
+    async fn export_write(
+        &self,
+        tenant: &TenantId,
+        to: &Path,
+        now: Timestamp,
+        wanted: Wanted,
+    ) -> Result<Export, StoreError> {
+        let of = tenant.clone();
+        let export = self.copy(to, wanted, move |conn, to, go_on| write(conn, &of, now, (to, go_on))).await?;
         let (of, sha256) = (tenant.clone(), export.sha256);
         let detail =
             json!({ "sha256": sha256.map(|byte| format!("{byte:02x}")).concat(), "bytes": export.bytes });

@@ -10,16 +10,38 @@ use serde_json::{Value, json};
 use super::{
     SqliteStore,
     row::{Columns, all, change, first, integer, json_of},
+    usage,
     writer::Tx,
 };
 use crate::{
     StoreError,
     audit::{self, Change},
-    lookup::{LookupChange, LookupRow, LookupTable, LookupVersion, Lookups},
+    lookup::{
+        LookupChange, LookupRow, LookupTable, LookupVersion, Lookups, ROWS_PER_WRITE_MAX, VERSIONS_MAX,
+    },
 };
 
 /// No answer holds more rows, whatever was asked for.
 const ROWS_MAX: u32 = 10_000;
+
+/// `before` stands in the row that has the least version.
+const FIRST_CHANGES: &str = "
+    SELECT key, before, min(version) FROM lookup_changes INDEXED BY lookup_changes_version
+    WHERE tenant = ?1 AND environment = ?2 AND lookup = ?3 AND version > ?4 GROUP BY key";
+
+const CHANGES_BYTES: &str = "
+    SELECT coalesce(sum(coalesce(octet_length(before), 0) + coalesce(octet_length(after), 0)), 0)
+    FROM lookup_changes INDEXED BY lookup_changes_version
+    WHERE tenant = ?1 AND environment = ?2 AND lookup = ?3 AND version = ?4";
+const VERSION_REMOVE: [&str; 2] = [
+    "DELETE FROM lookup_changes WHERE (tenant, environment, lookup, key, version) IN (
+         SELECT tenant, environment, lookup, key, version FROM lookup_changes INDEXED BY lookup_changes_version
+         WHERE tenant = ?1 AND environment = ?2 AND lookup = ?3 AND version = ?4)",
+    "DELETE FROM lookup_versions WHERE tenant = ?1 AND environment = ?2 AND lookup = ?3 AND version = ?4",
+];
+
+/// A key, what its row holds, and what it is to hold.
+type Differing = (String, Option<String>, Option<String>);
 
 /// A table of a scope.
 #[derive(Debug, Clone)]
@@ -56,6 +78,47 @@ impl Place {
         all(conn, sql, self.params(), |c| c.get())
     }
 
+    /// Those of the rows that do not hold these texts yet (none: are to be gone), with what they hold.
+    fn differing(
+        &self,
+        conn: &Connection,
+        rows: BTreeMap<String, Option<String>>,
+    ) -> Result<Vec<Differing>, StoreError> {
+        let mut differing = Vec::new();
+        for (key, after) in rows {
+            let before = self.stored(conn, &key)?;
+            if before == after {
+                continue;
+            }
+            if differing.len() >= ROWS_PER_WRITE_MAX {
+                let text =
+                    "one write changes at most 10,000 rows of a lookup table; make the change in parts";
+                return Err(StoreError::Conflict(text));
+            }
+            differing.push((key, before, after));
+        }
+        Ok(differing)
+    }
+
+    /// Has a row hold this text, or be gone.
+    fn set(&self, conn: &Connection, key: &str, after: Option<&str>) -> Result<(), StoreError> {
+        let [tenant, environment, table] = self.params();
+        match after {
+            Some(text) => change(
+                conn,
+                "INSERT INTO lookup_rows (tenant, environment, lookup, key, value) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (tenant, environment, lookup, key) DO UPDATE SET value = excluded.value",
+                params![tenant, environment, table, key, text],
+            )?,
+            None => change(
+                conn,
+                "DELETE FROM lookup_rows WHERE tenant = ?1 AND environment = ?2 AND lookup = ?3 AND key = ?4",
+                params![tenant, environment, table, key],
+            )?,
+        };
+        Ok(())
+    }
+
     /// Has rows hold these texts (none: be gone), and keeps what that changed as a version. How many rows it changed.
     fn make(
         &self,
@@ -65,27 +128,7 @@ impl Place {
     ) -> Result<u64, StoreError> {
         let [tenant, environment, table] = self.params();
         let version = integer(self.latest(conn)? + 1);
-        let mut changed = Vec::new();
-        for (key, after) in rows {
-            let before = self.stored(conn, &key)?;
-            if before == after {
-                continue;
-            }
-            match &after {
-                Some(text) => change(
-                    conn,
-                    "INSERT INTO lookup_rows (tenant, environment, lookup, key, value) VALUES (?1, ?2, ?3, ?4, ?5)
-                     ON CONFLICT (tenant, environment, lookup, key) DO UPDATE SET value = excluded.value",
-                    params![tenant, environment, table, key, text],
-                )?,
-                None => change(
-                    conn,
-                    "DELETE FROM lookup_rows WHERE tenant = ?1 AND environment = ?2 AND lookup = ?3 AND key = ?4",
-                    params![tenant, environment, table, key],
-                )?,
-            };
-            changed.push((key, before, after));
-        }
+        let changed = self.differing(conn, rows)?;
         if changed.is_empty() {
             return Ok(0);
         }
@@ -96,7 +139,10 @@ impl Place {
              VALUES (?1, ?2, ?3, ?4, CAST(unixepoch('subsec') * 1000 AS INTEGER), ?5, ?6)",
             params![tenant, environment, table, version, by, integer(count)],
         )?;
+        let mut bytes = 0;
         for (key, before, after) in changed {
+            self.set(conn, &key, after.as_deref())?;
+            bytes += usage::length(before.as_ref()) + usage::length(after.as_ref());
             change(
                 conn,
                 "INSERT INTO lookup_changes (tenant, environment, lookup, version, key, before, after)
@@ -104,19 +150,39 @@ impl Place {
                 params![tenant, environment, table, version, key, before, after],
             )?;
         }
+        usage::stores(&self.scope.tenant, Some(self.scope.environment), bytes);
+        self.forget(conn, version)?;
         Ok(count)
+    }
+
+    /// The oldest version that is kept; without any, the one that would be made next.
+    fn oldest(&self, conn: &Connection) -> Result<u64, StoreError> {
+        let sql = "SELECT coalesce(min(version), 1) FROM lookup_versions
+                   WHERE tenant = ?1 AND environment = ?2 AND lookup = ?3";
+        Ok(first(conn, sql, self.params(), |c| c.count())?.unwrap_or(1))
+    }
+
+    /// Removes the oldest version when there are too many: one with every write, so that no write takes long.
+    fn forget(&self, conn: &Connection, latest: i64) -> Result<(), StoreError> {
+        let oldest = integer(self.oldest(conn)?);
+        if latest.saturating_sub(oldest) < integer(VERSIONS_MAX) {
+            return Ok(());
+        }
+        let [tenant, environment, table] = self.params();
+        let params = params![tenant, environment, table, oldest];
+        let bytes: i64 = first(conn, CHANGES_BYTES, params, |c| c.get())?.unwrap_or_default();
+        usage::stores(&self.scope.tenant, Some(self.scope.environment), -bytes);
+        for sql in VERSION_REMOVE {
+            change(conn, sql, params)?;
+        }
+        Ok(())
     }
 
     /// What the rows held in a version that differ since: of each, what the first later change found.
     fn as_of(&self, conn: &Connection, version: u64) -> Result<BTreeMap<String, Option<String>>, StoreError> {
         let [tenant, environment, table] = self.params();
-        let sql = "SELECT c.key, c.before FROM lookup_changes c
-                   WHERE c.tenant = ?1 AND c.environment = ?2 AND c.lookup = ?3 AND c.version =
-                     (SELECT min(later.version) FROM lookup_changes later
-                      WHERE later.tenant = ?1 AND later.environment = ?2 AND later.lookup = ?3
-                        AND later.key = c.key AND later.version > ?4)";
         let params = params![tenant, environment, table, integer(version)];
-        Ok(all(conn, sql, params, |c| Ok((c.get()?, c.get()?)))?.into_iter().collect())
+        Ok(all(conn, FIRST_CHANGES, params, |c| Ok((c.get()?, c.get()?)))?.into_iter().collect())
     }
 }
 
@@ -177,7 +243,8 @@ impl Lookups for SqliteStore {
 
     async fn lookup_restore(&self, scope: &Scope, table: &str, version: u64) -> Result<u64, StoreError> {
         self.lookup_change(Place::of(scope, table), "lookup.restore", move |conn, place| {
-            if version > place.latest(conn)? {
+            // What was before the oldest version that is kept can be put back, too; nothing that was before that.
+            if version > place.latest(conn)? || version.saturating_add(1) < place.oldest(conn)? {
                 return Err(StoreError::NotFound);
             }
             place.as_of(conn, version)

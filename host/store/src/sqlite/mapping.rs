@@ -217,13 +217,17 @@ impl Mappings for SqliteStore {
     ) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
         let told = Change::of(&scope, "mapping.pause", id.as_str()).with(json!({ "why": decision.why }));
-        self.audited(told, move |tx| {
+        self.audited_after(move |tx| {
             exists(tx.conn, &scope, &id)?;
-            decision::keep(tx.conn, &scope, id.as_str(), "pause", &decision)?;
             let sql = "UPDATE mappings SET paused_by = ?2, paused_why = ?3, paused_at = ?4
                        WHERE id = ?1 AND paused_at IS NULL";
-            change(tx.conn, sql, params![id.as_str(), decision.by, decision.why, millis(decision.at)])?;
-            Ok(())
+            let params = params![id.as_str(), decision.by, decision.why, millis(decision.at)];
+            // What stands already is not told again, with a reason that is kept nowhere.
+            if change(tx.conn, sql, params)? == 0 {
+                return Ok(((), Vec::new()));
+            }
+            decision::keep(tx.conn, &scope, id.as_str(), "pause", &decision)?;
+            Ok(((), vec![told]))
         })
         .await
     }
@@ -236,13 +240,15 @@ impl Mappings for SqliteStore {
     ) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
         let told = Change::of(&scope, "mapping.resume", id.as_str()).with(json!({ "why": decision.why }));
-        self.audited(told, move |tx| {
+        self.audited_after(move |tx| {
             exists(tx.conn, &scope, &id)?;
+            let sql = "UPDATE mappings SET paused_by = NULL, paused_why = NULL, paused_at = NULL
+                       WHERE id = ?1 AND paused_at IS NOT NULL";
+            if change(tx.conn, sql, [id.as_str()])? == 0 {
+                return Ok(((), Vec::new()));
+            }
             decision::keep(tx.conn, &scope, id.as_str(), "resume", &decision)?;
-            let sql =
-                "UPDATE mappings SET paused_by = NULL, paused_why = NULL, paused_at = NULL WHERE id = ?1";
-            change(tx.conn, sql, [id.as_str()])?;
-            Ok(())
+            Ok(((), vec![told]))
         })
         .await
     }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use portolan_domain::{ModuleDigest, TenantId, Timestamp, contract::Description, usage::Usage};
 use rusqlite::{Connection, params};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     SqliteStore, decision,
@@ -55,6 +55,29 @@ fn exists(conn: &Connection, tenant: &TenantId, digest: &ModuleDigest) -> Result
     let sql = "SELECT 1 FROM modules WHERE tenant = ?1 AND digest = ?2";
     let found = first(conn, sql, [tenant.as_str(), digest.as_str()], |c| c.get::<i64>())?;
     found.map(|_| ()).ok_or(StoreError::NotFound)
+}
+
+impl SqliteStore {
+    /// Changes a module that is there, and tells the audit log when `work` says that it changed a row.
+    async fn module_change<F>(
+        &self,
+        (tenant, digest): (&TenantId, &ModuleDigest),
+        action: &'static str,
+        detail: Value,
+        work: F,
+    ) -> Result<(), StoreError>
+    where
+        F: FnOnce(&Connection, &TenantId, &ModuleDigest) -> Result<usize, StoreError> + Send + 'static,
+    {
+        let (tenant, digest) = (tenant.clone(), digest.clone());
+        let told = Change::of_tenant(&tenant, action, digest.as_str()).with(detail);
+        self.audited_after(move |tx| {
+            exists(tx.conn, &tenant, &digest)?;
+            let changed = work(tx.conn, &tenant, &digest)? > 0;
+            Ok(((), changed.then_some(told).into_iter().collect()))
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -138,11 +161,10 @@ impl Modules for SqliteStore {
         digest: &ModuleDigest,
         signed: Signed,
     ) -> Result<(), StoreError> {
-        let (tenant, digest) = (tenant.clone(), digest.clone());
-        let told = Change::of_tenant(&tenant, "module.sign", digest.as_str());
-        self.audited(told.with(json!({ "by": signed.by })), move |tx| {
-            exists(tx.conn, &tenant, &digest)?;
-            sign(tx.conn, &tenant, &digest, &signed)
+        let detail = json!({ "by": signed.by });
+        self.module_change((tenant, digest), "module.sign", detail, move |conn, tenant, digest| {
+            sign(conn, tenant, digest, &signed)?;
+            Ok(1)
         })
         .await
     }
@@ -153,15 +175,12 @@ impl Modules for SqliteStore {
         digest: &ModuleDigest,
         decision: Decision,
     ) -> Result<(), StoreError> {
-        let (tenant, digest) = (tenant.clone(), digest.clone());
-        let told = Change::of_tenant(&tenant, "module.pause", digest.as_str());
-        self.audited(told.with(json!({ "why": decision.why })), move |tx| {
-            exists(tx.conn, &tenant, &digest)?;
+        let detail = json!({ "why": decision.why });
+        self.module_change((tenant, digest), "module.pause", detail, move |conn, tenant, digest| {
             let sql = "UPDATE modules SET paused_by = ?3, paused_why = ?4, paused_at = ?5
                        WHERE tenant = ?1 AND digest = ?2 AND paused_at IS NULL";
             let at = millis(decision.at);
-            change(tx.conn, sql, params![tenant.as_str(), digest.as_str(), decision.by, decision.why, at])?;
-            Ok(())
+            change(conn, sql, params![tenant.as_str(), digest.as_str(), decision.by, decision.why, at])
         })
         .await
     }
@@ -172,14 +191,11 @@ impl Modules for SqliteStore {
         digest: &ModuleDigest,
         decision: Decision,
     ) -> Result<(), StoreError> {
-        let (tenant, digest) = (tenant.clone(), digest.clone());
-        let told = Change::of_tenant(&tenant, "module.resume", digest.as_str());
-        self.audited(told.with(json!({ "why": decision.why })), move |tx| {
-            exists(tx.conn, &tenant, &digest)?;
+        let detail = json!({ "why": decision.why });
+        self.module_change((tenant, digest), "module.resume", detail, |conn, tenant, digest| {
             let sql = "UPDATE modules SET paused_by = NULL, paused_why = NULL, paused_at = NULL
-                       WHERE tenant = ?1 AND digest = ?2";
-            change(tx.conn, sql, [tenant.as_str(), digest.as_str()])?;
-            Ok(())
+                       WHERE tenant = ?1 AND digest = ?2 AND paused_at IS NOT NULL";
+            change(conn, sql, [tenant.as_str(), digest.as_str()])
         })
         .await
     }

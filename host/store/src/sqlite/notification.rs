@@ -30,7 +30,20 @@ pub(super) use finish::end_foreign;
 
 const RULE: &str = "
     SELECT id, tenant, environment, name, enabled, rule, sealed_secrets, revision, created_at FROM notification_rules
-    WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
+    WHERE id = ?1 AND tenant = ?2 AND environment = ?3 AND deleted = 0";
+
+/// Hidden and silent from here on; [`sweep`] removes it with its notices. Its name is free: no name that people give has a
+/// control character.
+const DELETE: &str = "
+    UPDATE notification_rules SET deleted = 1, enabled = 0, name = char(1) || id
+    WHERE id = ?1 AND tenant = ?2 AND environment = ?3 AND deleted = 0";
+const DELETED: &str = "
+    SELECT seq, tenant, environment, id FROM notification_rules INDEXED BY notification_rules_deleted
+    WHERE deleted = 1 ORDER BY seq LIMIT 1";
+const NOTICES_OF: &str = "
+    DELETE FROM notices WHERE seq IN (
+        SELECT seq FROM notices INDEXED BY notices_rule
+        WHERE tenant = ?1 AND environment = ?2 AND rule = ?3 LIMIT ?4)";
 
 const GIVE_UP: &str = "
     UPDATE notices SET state = 'failed', due = 0, wake_at = NULL, updated_at = ?2, reason = ?3
@@ -75,7 +88,8 @@ fn read_news(c: &mut Columns<'_, '_>, scope: &Scope) -> Result<News, StoreError>
 
 fn create(conn: &Connection, rule: &NotificationRule) -> Result<(), StoreError> {
     let (tenant, environment) = (rule.scope.tenant.as_str(), rule.scope.environment.as_str());
-    let count = "SELECT count(*) FROM notification_rules WHERE tenant = ?1 AND environment = ?2";
+    let count =
+        "SELECT count(*) FROM notification_rules WHERE tenant = ?1 AND environment = ?2 AND deleted = 0";
     let there: usize = first(conn, count, [tenant, environment], |c| c.count())?.unwrap_or(0);
     if there >= RULES_MAX {
         return Err(StoreError::Conflict("an environment has at most 50 notification rules"));
@@ -132,6 +146,56 @@ fn update(
     Ok(())
 }
 
+macro_rules! list {
+    ($index:literal, $narrow:literal) => {
+        concat!(
+            "SELECT n.id, n.rule, n.kind, n.content, n.state, n.attempts, n.due_at, n.reason, n.created_at, n.updated_at
+             FROM notices n INDEXED BY ",
+            $index,
+            " WHERE n.tenant = ?1 AND n.environment = ?2 AND n.seq < ?3 ",
+            $narrow,
+            " AND (?4 IS NULL OR n.state = ?4) AND (?5 IS NULL OR n.rule = ?5)
+               AND NOT EXISTS (SELECT 1 FROM notification_rules r WHERE r.id = n.rule AND r.deleted = 1)
+             ORDER BY n.seq DESC LIMIT ?6"
+        )
+    };
+}
+
+const LIST: &str = list!("notices_list", "");
+const LIST_BY_STATE: &str = list!("notices_scope", "AND n.state = ?4");
+const LIST_BY_RULE: &str = list!("notices_rule", "AND n.rule = ?5");
+
+/// Along the index that has what is asked for in order.
+const fn list_statement(filter: &NoticeFilter) -> &'static str {
+    match filter {
+        NoticeFilter { rule: Some(_), .. } => LIST_BY_RULE,
+        NoticeFilter { state: Some(_), .. } => LIST_BY_STATE,
+        NoticeFilter { .. } => LIST,
+    }
+}
+
+/// What lists execute: see the test of what they cost.
+#[cfg(test)]
+pub(super) const LIST_STATEMENTS: &[&str] = &[LIST, LIST_BY_STATE, LIST_BY_RULE];
+
+/// Whether a rule was deleted that is not removed yet.
+pub(super) fn is_any_deleted(conn: &Connection) -> Result<bool, StoreError> {
+    Ok(first(conn, DELETED, [], |c| c.get::<i64>())?.is_some())
+}
+
+/// Removes some notices of a rule that was deleted, or the rule, when it has none; how many rows.
+pub(super) fn sweep(conn: &Connection, rows_max: u32) -> Result<u64, StoreError> {
+    let deleted = first(conn, DELETED, [], |c| {
+        Ok((c.get::<i64>()?, c.get::<String>()?, c.get::<String>()?, c.get::<String>()?))
+    })?;
+    let Some((seq, tenant, environment, id)) = deleted else { return Ok(0) };
+    let removed = change(conn, NOTICES_OF, params![tenant, environment, id, rows_max])?;
+    if removed > 0 {
+        return Ok(removed as u64);
+    }
+    Ok(change(conn, "DELETE FROM notification_rules WHERE seq = ?1", [seq])? as u64)
+}
+
 #[async_trait]
 impl Notifications for SqliteStore {
     async fn notification_rule_create(&self, rule: NotificationRule) -> Result<(), StoreError> {
@@ -162,7 +226,7 @@ impl Notifications for SqliteStore {
             let part = slice(conn, &page, find, params![page.before, tenant, environment])?;
             let sql =
                 "SELECT id, tenant, environment, name, enabled, rule, sealed_secrets, revision, created_at
-                       FROM notification_rules WHERE tenant = ?1 AND environment = ?2 AND seq < ?3
+                       FROM notification_rules WHERE tenant = ?1 AND environment = ?2 AND seq < ?3 AND deleted = 0
                        ORDER BY seq DESC LIMIT ?4";
             all(conn, sql, params![tenant, environment, part.before_seq, part.rows], read_rule)
         })
@@ -190,9 +254,8 @@ impl Notifications for SqliteStore {
         let (scope, id) = (scope.clone(), id.clone());
         let told = Change::of(&scope, "notification-rule.delete", id.as_str());
         self.audited(told, move |tx| {
-            let sql = "DELETE FROM notification_rules WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
             let params = [id.as_str(), scope.tenant.as_str(), scope.environment.as_str()];
-            if change(tx.conn, sql, params)? == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+            if change(tx.conn, DELETE, params)? == 0 { Err(StoreError::NotFound) } else { Ok(()) }
         })
         .await
     }
@@ -223,14 +286,13 @@ impl Notifications for SqliteStore {
         page: Page,
     ) -> Result<Vec<Notice>, StoreError> {
         let scope = scope.clone();
-        self.read(move |conn| {
+        // Notices of one rule are not in the order of their states.
+        let is_search = filter.rule.is_some() && filter.state.is_some();
+        self.look(is_search, move |conn| {
             let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
             let find = "SELECT seq FROM notices WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
             let part = slice(conn, &page, find, params![page.before, tenant, environment])?;
-            let sql = "SELECT id, rule, kind, content, state, attempts, due_at, reason, created_at, updated_at FROM notices
-                       WHERE tenant = ?1 AND environment = ?2 AND seq < ?3
-                         AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR rule = ?5)
-                       ORDER BY seq DESC LIMIT ?6";
+            let sql = list_statement(&filter);
             let state = filter.state.map(|state| state.as_str());
             let rule = filter.rule.as_ref().map(NotificationRuleId::as_str);
             let params = params![tenant, environment, part.before_seq, state, rule, part.rows];

@@ -119,6 +119,7 @@ pub(super) fn remove_some(conn: &Connection, tenant: &str, rows_max: u32) -> Res
                 change(conn, KEEP_USAGE, params![tenant, rows_max])?;
             }
             let Owned { table, rows, key, .. } = owned;
+            let rows_max = rows_of_step(table, rows_max);
             let order = if *key == "rowid" { "" } else { key };
             let order = if order.is_empty() { String::new() } else { format!("ORDER BY {order}") };
             let sql = format!(
@@ -131,6 +132,12 @@ pub(super) fn remove_some(conn: &Connection, tenant: &str, rows_max: u32) -> Res
         }
         Ok(0)
     })
+}
+
+/// How many rows of a table a step removes: what is overwritten is in memory until it is committed, and one component may
+/// have tens of MiB.
+fn rows_of_step(table: &str, rows_max: u32) -> u32 {
+    if table == "module_components" { 1 } else { rows_max }
 }
 
 /// Removes the tenant's own row, the last.
@@ -168,6 +175,21 @@ mod tests {
         let mut known: Vec<&str> = owned.chain(HOSTS.iter().copied()).collect();
         known.sort_unstable();
         assert_eq!(tables, known, "say in owned.rs whose the rows of a new table are");
+    }
+
+    #[test]
+    fn a_step_removes_one_component() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate::migrate(&mut conn).unwrap();
+        conn.execute_batch(
+            "INSERT INTO tenants (id, name, created_at) VALUES ('t', 't', 0);
+             INSERT INTO modules (seq, tenant, digest, description, component_bytes, uploaded_at)
+                 VALUES (1, 't', 'a', '{}', 1, 0), (2, 't', 'b', '{}', 1, 0);
+             INSERT INTO module_components (module_seq, component) VALUES (1, x'00'), (2, x'00');",
+        )
+        .unwrap();
+        let removed: Vec<u64> = (0..4).map(|_| remove_some(&conn, "t", 100).unwrap()).collect();
+        assert_eq!(removed, [1, 1, 2, 0]);
     }
 
     #[test]

@@ -46,12 +46,13 @@ impl SqliteStore {
     ) -> Result<(), StoreError> {
         let tenant = tenant.clone();
         let told = Change::of_tenant(&tenant, action, tenant.as_str()).with(json!({ "why": decision.why }));
-        self.audited(told, move |tx| {
+        self.audited_after(move |tx| {
             let at = millis(decision.at);
             let known = "SELECT 1 FROM tenants WHERE id = ?1";
             first(tx.conn, known, [tenant.as_str()], |c| c.get::<i64>())?.ok_or(StoreError::NotFound)?;
-            change(tx.conn, sql, params![tenant.as_str(), decision.by, decision.why, at])?;
-            Ok(())
+            let changed = change(tx.conn, sql, params![tenant.as_str(), decision.by, decision.why, at])? > 0;
+            // What stands already is not told again, with a reason that is kept nowhere.
+            Ok(((), changed.then_some(told).into_iter().collect()))
         })
         .await
     }
@@ -67,8 +68,9 @@ impl Pauses for SqliteStore {
 
     async fn tenant_go_on(&self, tenant: &TenantId, decision: Decision) -> Result<(), StoreError> {
         let sql = "UPDATE tenants SET paused_by = NULL, paused_why = NULL, paused_at = NULL
-                   WHERE id = ?1 AND ?2 IS NOT NULL AND ?3 IS NOT NULL AND ?4 IS NOT NULL";
-        self.tenant_turn(tenant, ("tenant.resume", sql), decision).await
+                   WHERE id = ?1 AND paused_at IS NOT NULL
+                     AND ?2 IS NOT NULL AND ?3 IS NOT NULL AND ?4 IS NOT NULL";
+        self.tenant_turn(tenant, ("tenant.go-on", sql), decision).await
     }
 
     async fn tenant_paused(&self, tenant: &TenantId) -> Result<Option<Decision>, StoreError> {

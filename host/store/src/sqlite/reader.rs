@@ -92,6 +92,11 @@ impl Readers {
         }
     }
 
+    /// Whether connections are being closed: who reads for long stops.
+    pub(super) fn is_closing(&self) -> bool {
+        self.pool.state().closing
+    }
+
     /// Reads with these from now on.
     pub(super) fn open(&self, connections: Vec<Connection>) {
         let mut state = self.pool.state();

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     StoreError,
     audit::Change,
+    export::Wanted,
     reconciliation::{Backup, Incarnation, Reconciliation, Reconciliations, Unasked, Waiting},
     run::Decision,
 };
@@ -117,9 +118,9 @@ impl Reconciliations for SqliteStore {
         .await
     }
 
-    async fn backup(&self, to: &Path, now: Timestamp) -> Result<Backup, StoreError> {
-        let to = to.to_owned();
-        let bytes = self.read(move |conn| backup::write(conn, &to, now)).await?;
+    async fn backup(&self, to: &Path, now: Timestamp, wanted: Wanted) -> Result<Backup, StoreError> {
+        let bytes =
+            self.copy(to, wanted, move |conn, to, wanted| backup::write(conn, to, now, wanted)).await?;
         let detail = serde_json::json!({ "bytes": integer(bytes) });
         let told = Change::of_host("backup.take", now.to_string()).with(detail);
         self.audited(told, |_| Ok(())).await?;

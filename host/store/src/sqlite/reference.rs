@@ -96,7 +96,13 @@ impl References for SqliteStore {
         system: Option<&str>,
         document: &str,
     ) -> Result<Vec<Trail>, StoreError> {
-        let (scope, system, document) = (scope.clone(), system.map(str::to_owned), document.to_owned());
-        self.read(move |conn| trail::trails(conn, &scope, system.as_deref(), &document)).await
+        let (of, in_system, number) = (scope.clone(), system.map(str::to_owned), document.to_owned());
+        let known = self.read(move |conn| trail::known(conn, &of, in_system.as_deref(), &number)).await?;
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        // A look through many rows, so only when nothing better is known.
+        let (of, in_system, number) = (scope.clone(), system.map(str::to_owned), document.to_owned());
+        self.look(true, move |conn| trail::answered(conn, &of, in_system.as_deref(), &number)).await
     }
 }

@@ -113,16 +113,40 @@ pub(super) fn create(
     Ok(())
 }
 
-/// Removes the oldest ended replay of an environment that has too many.
+/// Forgets the oldest ended replay of an environment that has too many: nobody sees it any more, and [`sweep`] removes it.
 fn forget(conn: &Connection, tenant: &str, environment: &str) -> Result<(), StoreError> {
-    let sql = "SELECT seq FROM replays WHERE tenant = ?1 AND environment = ?2 AND state <> 'running'
-               ORDER BY seq DESC LIMIT 1 OFFSET ?3";
-    let oldest = first(conn, sql, params![tenant, environment, KEPT_MAX - 1], |c| c.get::<i64>())?;
-    if let Some(seq) = oldest {
-        change(conn, "DELETE FROM replay_items WHERE replay_seq = ?1", [seq])?;
-        change(conn, "DELETE FROM replays WHERE seq = ?1", [seq])?;
-    }
+    let sql = "UPDATE replays SET forgotten = 1 WHERE seq = (
+                   SELECT seq FROM replays WHERE tenant = ?1 AND environment = ?2 AND state <> 'running'
+                       AND forgotten = 0 ORDER BY seq DESC LIMIT 1 OFFSET ?3)";
+    change(conn, sql, params![tenant, environment, KEPT_MAX - 1])?;
     Ok(())
+}
+
+const FORGOTTEN: &str =
+    "SELECT seq FROM replays INDEXED BY replays_forgotten WHERE forgotten = 1 ORDER BY seq LIMIT 1";
+
+/// Whether a replay was forgotten that is not removed yet.
+pub(super) fn is_any_forgotten(conn: &Connection) -> Result<bool, StoreError> {
+    Ok(first(conn, FORGOTTEN, [], |c| c.get::<i64>())?.is_some())
+}
+
+/// Removes some items of a forgotten replay, or the replay, when it has none; how many rows.
+pub(super) fn sweep(conn: &Connection, rows_max: u32) -> Result<u64, StoreError> {
+    let Some(seq) = first(conn, FORGOTTEN, [], |c| c.get::<i64>())? else { return Ok(0) };
+    let sql = "DELETE FROM replay_items WHERE (replay_seq, event_seq) IN (
+                   SELECT replay_seq, event_seq FROM replay_items WHERE replay_seq = ?1 LIMIT ?2)";
+    let removed = change(conn, sql, params![seq, rows_max])?;
+    if removed > 0 {
+        return Ok(removed as u64);
+    }
+    Ok(change(conn, "DELETE FROM replays WHERE seq = ?1", [seq])? as u64)
+}
+
+/// `NotFound` when a scope has no such replay, or has it no more.
+fn exists(conn: &Connection, scope: &Scope, id: &ReplayId) -> Result<(), StoreError> {
+    let sql = "SELECT 1 FROM replays WHERE id = ?1 AND tenant = ?2 AND environment = ?3 AND forgotten = 0";
+    let params = [id.as_str(), scope.tenant.as_str(), scope.environment.as_str()];
+    first(conn, sql, params, |c| c.get::<i64>())?.map(|_| ()).ok_or(StoreError::NotFound)
 }
 
 /// Those that may be executed now: `?1`.
@@ -250,7 +274,7 @@ impl Replays for SqliteStore {
             let sql = concat!(
                 "SELECT ",
                 columns!(),
-                " FROM replays WHERE id = ?1 AND tenant = ?2 AND environment = ?3"
+                " FROM replays WHERE id = ?1 AND tenant = ?2 AND environment = ?3 AND forgotten = 0"
             );
             let params = [id.as_str(), scope.tenant.as_str(), scope.environment.as_str()];
             first(conn, sql, params, read)?.ok_or(StoreError::NotFound)
@@ -267,7 +291,8 @@ impl Replays for SqliteStore {
             let sql = concat!(
                 "SELECT ",
                 columns!(),
-                " FROM replays WHERE tenant = ?1 AND environment = ?2 AND seq < ?3 ORDER BY seq DESC LIMIT ?4"
+                " FROM replays WHERE tenant = ?1 AND environment = ?2 AND seq < ?3 AND forgotten = 0
+                  ORDER BY seq DESC LIMIT ?4"
             );
             all(conn, sql, params![tenant, environment, part.before_seq, part.rows], read)
         })
@@ -279,7 +304,7 @@ impl Replays for SqliteStore {
         let told = Change::of(&scope, "replay.cancel", id.as_str());
         self.audited(told, move |tx| {
             let sql =
-                "SELECT state = 'running' FROM replays WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
+                "SELECT state = 'running' FROM replays WHERE id = ?1 AND tenant = ?2 AND environment = ?3 AND forgotten = 0";
             let params = [id.as_str(), scope.tenant.as_str(), scope.environment.as_str()];
             if !first(tx.conn, sql, params, |c| c.get::<bool>())?.ok_or(StoreError::NotFound)? {
                 return Err(StoreError::Conflict("the replay has ended"));
@@ -298,7 +323,11 @@ impl Replays for SqliteStore {
         page: Page,
     ) -> Result<Vec<ReplayItem>, StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
-        self.read(move |conn| part::items(conn, (&scope, &id), class, &page)).await
+        self.read(move |conn| {
+            exists(conn, &scope, &id)?;
+            part::items(conn, (&scope, &id), class, &page)
+        })
+        .await
     }
 
     async fn replay_fuel(

@@ -10,14 +10,14 @@ use rusqlite::{Connection, params};
 use sha2::{Digest, Sha256};
 
 use super::{
-    SqliteStore, audit, event,
+    SqliteStore, audit, event, notification, replay,
     row::{all, change, first, integer, millis},
     usage::{self, HOUR_MS},
 };
 use crate::{
     StoreError,
     audit::{AuditKey, Audits, Change, HOST},
-    retention::{Noun, Retentions, Step, Swept, TenantNoun},
+    retention::{Hidden, Noun, Retentions, Step, Swept, TenantNoun},
 };
 
 const CURSOR: &str = "SELECT event_seq FROM sweeps WHERE tenant = ?1 AND environment = ?2 AND noun = ?3";
@@ -38,18 +38,22 @@ const PAYLOAD: &str = "SELECT payload FROM events WHERE seq = ?1";
 const PAYLOAD_REMOVE: &str = "
     UPDATE events SET payload = x'', payload_sha256 = ?2, payload_removed_at = ?3 WHERE seq = ?1";
 
-const RECORDS_BYTES: &str = "
-    SELECT coalesce(sum(coalesce(octet_length(c.outcome), 0) + coalesce(octet_length(c.facts), 0)
-        + coalesce(octet_length(c.log), 0)), 0)
-    FROM runs r JOIN run_records c ON c.run_seq = r.seq WHERE r.event_seq = ?1";
+const RECORDS_BYTES: &str = concat!(
+    "SELECT coalesce(sum(",
+    usage::record_bytes!(),
+    "), 0) FROM runs r JOIN run_records c ON c.run_seq = r.seq WHERE r.event_seq = ?1"
+);
 const RECORDS_REMOVE: &str = "
     UPDATE run_records SET outcome = NULL, facts = NULL, log = NULL, held_references = NULL
     WHERE run_seq IN (SELECT seq FROM runs WHERE event_seq = ?1)";
 
-const BODIES_BYTES: &str = "
-    SELECT coalesce(sum(coalesce(octet_length(c.body), 0) + coalesce(octet_length(c.sent), 0)), 0)
+const BODIES_BYTES: &str = concat!(
+    "SELECT coalesce(sum(",
+    usage::body_bytes!(),
+    "), 0)
     FROM runs r JOIN deliveries d ON d.run_seq = r.seq JOIN delivery_contents c ON c.delivery_seq = d.seq
-    WHERE r.event_seq = ?1";
+    WHERE r.event_seq = ?1"
+);
 const RESPONSES_BYTES: &str = "
     SELECT coalesce(sum(coalesce(octet_length(c.response), 0)), 0)
     FROM runs r JOIN deliveries d ON d.run_seq = r.seq JOIN delivery_contents c ON c.delivery_seq = d.seq
@@ -68,22 +72,25 @@ const TOMBSTONE: &str = "
     SELECT source, idempotency_key, tenant, environment, id, coalesce(payload_sha256, ?2), received_at, ?3
     FROM events WHERE seq = ?1";
 
-const ALERTS_REMOVE: &str = "
-    DELETE FROM alerts WHERE seq IN (
-        SELECT seq FROM alerts INDEXED BY alerts_scope
-        WHERE tenant = ?1 AND environment = ?2 AND open = 0 AND resolved_at < ?3 LIMIT ?4)";
-
-/// Which events the same alerts were about.
-const ALERT_EVENTS_REMOVE: &str = "
-    DELETE FROM alert_events WHERE alert_seq IN (
-        SELECT seq FROM alerts INDEXED BY alerts_scope
-        WHERE tenant = ?1 AND environment = ?2 AND open = 0 AND resolved_at < ?3 LIMIT ?4)";
+const ALERTS_OLD: &str = "
+    SELECT seq FROM alerts INDEXED BY alerts_old
+    WHERE tenant = ?1 AND environment = ?2 AND open = 0 AND resolved_at < ?3 ORDER BY resolved_at LIMIT ?4";
+/// With the events that it was about.
+const ALERT_REMOVE: [&str; 2] =
+    ["DELETE FROM alert_events WHERE alert_seq = ?1", "DELETE FROM alerts WHERE seq = ?1"];
 
 /// What was told of alerts and successes.
 const NOTICES_REMOVE: &str = "
     DELETE FROM notices WHERE seq IN (
-        SELECT seq FROM notices INDEXED BY notices_scope
-        WHERE tenant = ?1 AND environment = ?2 AND state IN ('sent', 'failed') AND updated_at < ?3 LIMIT ?4)";
+        SELECT seq FROM notices INDEXED BY notices_old
+        WHERE tenant = ?1 AND environment = ?2 AND (state = 'sent' OR state = 'failed') AND updated_at < ?3
+        ORDER BY updated_at LIMIT ?4)";
+
+/// What sweeps execute that could walk over what is kept: see the test of what they cost.
+#[cfg(test)]
+pub(super) fn statements() -> Vec<&'static str> {
+    [ALERTS_OLD, NOTICES_REMOVE].into_iter().chain(ALERT_REMOVE).collect()
+}
 
 const TOMBSTONES_REMOVE: &str = "
     DELETE FROM event_tombstones WHERE (source, idempotency_key) IN (
@@ -101,6 +108,7 @@ const MODULES_OLD: &str = "
                       AND (p.module = m.digest OR json_extract(p.canary, '$.module') = m.digest))
       AND NOT EXISTS (SELECT 1 FROM mappings p JOIN pins n ON n.mapping = p.id
                       WHERE p.tenant = m.tenant AND n.module = m.digest)
+      AND NOT EXISTS (SELECT 1 FROM replays r WHERE r.tenant = m.tenant AND r.module = m.digest)
     ORDER BY seq LIMIT ?3";
 
 /// Removes one row with what hangs on it, or nothing: false when something that this file does not know refers to it.
@@ -201,10 +209,13 @@ fn walk(conn: &Connection, scope: &Scope, step: &Step) -> Result<Swept, StoreErr
 fn alerts(conn: &Connection, scope: &Scope, step: &Step) -> Result<Swept, StoreError> {
     let params =
         params![scope.tenant.as_str(), scope.environment.as_str(), millis(step.before), step.rows_max];
-    change(conn, ALERT_EVENTS_REMOVE, params)?;
-    let (alerts, notices) = (change(conn, ALERTS_REMOVE, params)?, change(conn, NOTICES_REMOVE, params)?);
-    let most = alerts.max(notices);
-    Ok(Swept { removed: (alerts + notices) as u64, ..swept(most, step.rows_max) })
+    let old = all(conn, ALERTS_OLD, params, |c| c.get::<i64>())?;
+    for (seq, sql) in old.iter().flat_map(|seq| ALERT_REMOVE.map(|sql| (seq, sql))) {
+        change(conn, sql, [seq])?;
+    }
+    let notices = change(conn, NOTICES_REMOVE, params)?;
+    let most = old.len().max(notices);
+    Ok(Swept { removed: (old.len() + notices) as u64, ..swept(most, step.rows_max) })
 }
 
 fn swept(removed: usize, rows_max: u32) -> Swept {
@@ -212,7 +223,8 @@ fn swept(removed: usize, rows_max: u32) -> Swept {
     Swept { removed, more: removed >= u64::from(rows_max) }
 }
 
-/// Modules that nothing names: what a mapping is bound to, or something else refers to, stays.
+/// Modules that nothing names: what a mapping is bound to, or something else refers to, stays. One at a time: a component
+/// may have tens of MiB.
 fn modules(
     conn: &Connection,
     tenant: &TenantId,
@@ -231,10 +243,11 @@ fn modules(
         if is_removed {
             usage::stores(tenant, None, -bytes);
             told.push(Change::of_tenant(tenant, "module.remove", digest));
+            break;
         }
     }
-    // Those that something refers to are looked at by every sweep: more of them than `rows_max` end it.
-    Ok((Swept { removed: told.len() as u64, more: told.len() as u64 == u64::from(rows_max) }, told))
+    // Those that something refers to are looked at by every step: more of them than `rows_max` end the sweep.
+    Ok((Swept { removed: told.len() as u64, more: !told.is_empty() }, told))
 }
 
 fn of_tenant(
@@ -286,6 +299,18 @@ impl Retentions for SqliteStore {
         let (tenant, key) = (tenant.cloned(), Audits::audit_key(self));
         self.audited_after(move |tx| of_tenant(tx.conn, (tenant.as_ref(), &key), noun, (before, rows_max)))
             .await
+    }
+
+    async fn sweep_hidden(&self, hidden: Hidden, rows_max: u32) -> Result<Swept, StoreError> {
+        let (is_any, sweep): (fn(&Connection) -> _, fn(&Connection, u32) -> _) = match hidden {
+            Hidden::Notices => (notification::is_any_deleted, notification::sweep),
+            Hidden::ReplayItems => (replay::is_any_forgotten, replay::sweep),
+        };
+        if !self.read(is_any).await? {
+            return Ok(Swept::default());
+        }
+        let removed: u64 = self.write(move |tx| sweep(tx.conn, rows_max)).await?;
+        Ok(Swept { removed, more: removed > 0 })
     }
 
     async fn payload_removed(&self, scope: &Scope, event: &EventId) -> Result<Option<Timestamp>, StoreError> {

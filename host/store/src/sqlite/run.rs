@@ -220,7 +220,9 @@ impl Runs for SqliteStore {
         page: Page,
     ) -> Result<Vec<Run>, StoreError> {
         let scope = scope.clone();
-        self.read(move |conn| {
+        // Along the index of states; the filter is looked at row by row.
+        let is_search = filter != RunFilter::default();
+        self.look(is_search, move |conn| {
             let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
             let find = "SELECT seq FROM runs WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
             let part = slice(conn, &page, find, params![page.before, tenant, environment])?;

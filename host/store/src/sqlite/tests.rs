@@ -15,6 +15,8 @@ use crate::{
     run::RunEnd,
 };
 
+mod bounds;
+
 fn open() -> (TempDir, Arc<SqliteStore>) {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("portolan.db")).unwrap();

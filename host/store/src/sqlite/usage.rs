@@ -16,7 +16,7 @@ use rusqlite::{Connection, params, params_from_iter, types::Value};
 
 use super::{
     SqliteStore,
-    row::{Columns, all, change, first, integer, millis},
+    row::{Columns, all, change, integer, millis},
 };
 use crate::{
     StoreError,
@@ -102,6 +102,22 @@ pub(super) fn stores(tenant: &TenantId, environment: Option<Environment>, bytes:
         });
     }
 }
+
+/// What a run keeps, in bytes as [`stores`] counts them: of a row `c` of `run_records`.
+macro_rules! record_bytes {
+    () => {
+        "coalesce(octet_length(c.outcome), 0) + coalesce(octet_length(c.facts), 0) + coalesce(octet_length(c.log), 0)"
+    };
+}
+pub(super) use record_bytes;
+
+/// What a delivery keeps until its bodies are removed: of a row `c` of `delivery_contents`.
+macro_rules! body_bytes {
+    () => {
+        "coalesce(octet_length(c.body), 0) + coalesce(octet_length(c.sent), 0)"
+    };
+}
+pub(super) use body_bytes;
 
 /// As [`stores`], of a text or of nothing.
 pub(super) fn length<T: AsRef<[u8]>>(text: Option<T>) -> i64 {
@@ -206,6 +222,7 @@ fn list(conn: &Connection, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreErr
     })
 }
 
+#[cfg(feature = "conformance")]
 const RECOUNT: &str = "
     SELECT (SELECT count(*) FROM events WHERE tenant = ?1),
         (SELECT coalesce(sum(length(payload)), 0) FROM events WHERE tenant = ?1),
@@ -215,21 +232,27 @@ const RECOUNT: &str = "
         (SELECT count(*) FROM modules WHERE tenant = ?1),
         (SELECT coalesce(sum(component_bytes), 0) FROM modules WHERE tenant = ?1)";
 
-/// What the migration that made `stored_bytes` says, of one tenant.
-const RECOUNT_STORED: &str = "
-    SELECT ?1, environment, sum(bytes) FROM (
+/// What the migrations that filled `stored_bytes` say, of one tenant.
+#[cfg(feature = "conformance")]
+const RECOUNT_STORED: &str = concat!(
+    "SELECT ?1, environment, sum(bytes) FROM (
         SELECT environment, length(payload) AS bytes FROM events WHERE tenant = ?1
         UNION ALL
-        SELECT r.environment, coalesce(octet_length(c.outcome), 0) + coalesce(octet_length(c.facts), 0)
-            + coalesce(octet_length(c.log), 0)
-        FROM runs r JOIN run_records c ON c.run_seq = r.seq WHERE r.tenant = ?1
+        SELECT r.environment, ",
+    record_bytes!(),
+    " FROM runs r JOIN run_records c ON c.run_seq = r.seq WHERE r.tenant = ?1
         UNION ALL
-        SELECT d.environment, coalesce(octet_length(c.body), 0) + coalesce(octet_length(c.sent), 0)
-            + coalesce(octet_length(c.response), 0)
+        SELECT d.environment, ",
+    body_bytes!(),
+    " + coalesce(octet_length(c.response), 0)
         FROM deliveries d JOIN delivery_contents c ON c.delivery_seq = d.seq WHERE d.tenant = ?1
         UNION ALL
+        SELECT environment, coalesce(octet_length(before), 0) + coalesce(octet_length(after), 0)
+        FROM lookup_changes WHERE tenant = ?1
+        UNION ALL
         SELECT '', component_bytes FROM modules WHERE tenant = ?1)
-    GROUP BY environment ORDER BY environment";
+    GROUP BY environment ORDER BY environment"
+);
 
 fn read_stored(c: &mut Columns<'_, '_>) -> Result<StoredBytes, StoreError> {
     let (tenant, environment) = (c.parsed()?, parsed_unless_empty(c)?);
@@ -238,8 +261,9 @@ fn read_stored(c: &mut Columns<'_, '_>) -> Result<StoredBytes, StoreError> {
     Ok(StoredBytes { tenant, environment, bytes })
 }
 
+#[cfg(feature = "conformance")]
 fn recount(conn: &Connection, tenant: &str) -> Result<(Usage, Vec<StoredBytes>), StoreError> {
-    let usage = first(conn, RECOUNT, [tenant], |c| {
+    let usage = super::row::first(conn, RECOUNT, [tenant], |c| {
         Ok(Usage {
             events: c.count()?,
             bytes_in: c.count()?,
@@ -260,12 +284,13 @@ impl Usages for SqliteStore {
         self.read(move |conn| list(conn, &query)).await
     }
 
+    #[cfg(feature = "conformance")]
     async fn usage_total(&self, tenant: Option<&TenantId>) -> Result<Usage, StoreError> {
         let tenant = tenant.cloned();
         self.read(move |conn| {
             let sql = format!("SELECT {SUMS} FROM usage WHERE (?1 IS NULL OR tenant = ?1)");
             let params = params![tenant.as_ref().map(TenantId::as_str)];
-            Ok(first(conn, &sql, params, read_usage)?.unwrap_or_default())
+            Ok(super::row::first(conn, &sql, params, read_usage)?.unwrap_or_default())
         })
         .await
     }
@@ -289,6 +314,7 @@ impl Usages for SqliteStore {
         .await
     }
 
+    #[cfg(feature = "conformance")]
     async fn usage_recount(&self, tenant: &TenantId) -> Result<(Usage, Vec<StoredBytes>), StoreError> {
         let tenant = tenant.clone();
         self.read(move |conn| recount(&*conn.unchecked_transaction()?, tenant.as_str())).await

@@ -76,7 +76,7 @@ impl Writer {
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             state.run(queued);
             // Before those that write: the last to be closed copies the log, which one that reads may not.
-            state.place.readers.close();
+            state.place.close_readers();
             drop(state);
             drop(lock);
         })?;
@@ -194,7 +194,7 @@ impl Thread {
 
     /// Closes every connection, copying nothing: SQLite begins anew with what is in the log when the next is opened.
     fn close(&mut self) {
-        self.place.readers.close();
+        self.place.close_readers();
         if let Some(Open { conn, checkpoints }) = self.open.take() {
             checkpoints.give_up();
             checkpoint::close(conn, true);

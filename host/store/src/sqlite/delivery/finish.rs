@@ -256,7 +256,7 @@ pub(super) fn delivered(
     tell_delivered(conn, delivery, references, now)
 }
 
-/// Success notifications, where somebody asked for them (S20).
+/// Success notifications, where somebody asked for them (S24).
 fn tell_delivered(
     conn: &Connection,
     delivery: &Place,

@@ -34,6 +34,7 @@ const NEXT_TENANT: &str = "
     SELECT tenant FROM notices INDEXED BY notices_claim WHERE due = 1 AND tenant > ?1 ORDER BY tenant LIMIT 1";
 const NEXT_RULE: &str = "
     SELECT rule FROM notices INDEXED BY notices_claim WHERE due = 1 AND tenant = ?1 AND rule > ?2 ORDER BY rule LIMIT 1";
+const IS_DELETED: &str = "SELECT deleted FROM notification_rules WHERE id = ?1";
 const NEXT_NOTICE: &str = "
     SELECT seq, id, tenant, environment, rule, lease_epoch, attempts, kind, content FROM notices INDEXED BY notices_claim
     WHERE due = 1 AND tenant = ?1 AND rule = ?2 ORDER BY seq LIMIT 1";
@@ -45,6 +46,11 @@ const UNREADABLE: &str = "
     UPDATE notices SET state = 'failed', due = 0, wake_at = NULL, lease_owner = NULL, updated_at = ?2,
         reason = '{\"code\":\"unreadable\",\"message\":\"it cannot be read back from the store\"}'
     WHERE seq = ?1";
+
+/// What such a rule has not told is not told any more: it is removed with it.
+fn is_deleted(conn: &Connection, rule: &str) -> Result<bool, StoreError> {
+    Ok(first(conn, IS_DELETED, [rule], |c| c.get())?.unwrap_or_default())
+}
 
 /// Whether a claim would find anything.
 pub(super) fn is_any_due(conn: &Connection, now: Timestamp) -> Result<bool, StoreError> {
@@ -79,7 +85,8 @@ fn tenants(tx: &Tx<'_>, request: &ClaimRequest) -> Result<VecDeque<TenantLanes>,
             return Ok(true);
         }
         let probe = |after: &str| first(tx.conn, NEXT_RULE, [tenant.as_str(), after], |c| c.get());
-        let lanes = connections(request, "", probe, |rule| Ok(room(request, rule)))?;
+        let room_of = |rule: &str| Ok(if is_deleted(tx.conn, rule)? { 0 } else { room(request, rule) });
+        let lanes = connections(request, "", probe, room_of)?;
         if !lanes.is_empty() {
             let room = request.tenant_room.get(&tenant).copied().unwrap_or(request.tenant_room_max);
             found.push_back(TenantLanes { tenant, lanes, room });

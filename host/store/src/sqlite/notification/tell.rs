@@ -1,4 +1,4 @@
-//! Who is to be told of something, within the transaction in which it happens (S20).
+//! Who is to be told of something, within the transaction in which it happens (S24).
 //!
 //! A flood of news becomes a bounded number of rows: each rule counts its notices since its window began, and what is too
 //! much for a minute is added to one row that gathers, and is sent when the minute is over.

@@ -39,7 +39,8 @@ const ANSWERED: &str = "
     CROSS JOIN events e ON e.seq = d.event_seq
     WHERE instr(c.response, ?3) > 0 LIMIT ?5";
 
-pub(super) fn trails(
+/// What references and events say.
+pub(super) fn known(
     conn: &Connection,
     scope: &Scope,
     system: Option<&str>,
@@ -47,10 +48,6 @@ pub(super) fn trails(
 ) -> Result<Vec<Trail>, StoreError> {
     let mut found = remembered(conn, scope, system, document)?;
     found.extend(about(conn, scope, system, document)?);
-    // A look through many rows, so only when nothing better is known.
-    if found.is_empty() {
-        found = answered(conn, scope, system, document)?;
-    }
     found.truncate(TRAILS_MAX as usize);
     Ok(found)
 }
@@ -105,7 +102,8 @@ fn about(
     Ok(found)
 }
 
-fn answered(
+/// What the latest responses hold.
+pub(super) fn answered(
     conn: &Connection,
     scope: &Scope,
     system: Option<&str>,

@@ -215,7 +215,8 @@ pub(super) fn fuel(
     tenant: &TenantId,
     module: &ModuleDigest,
 ) -> Result<Option<FuelProfile>, StoreError> {
-    let sql = "SELECT seq, id FROM replays WHERE tenant = ?1 AND module = ?2 AND events_done > 0
+    let sql =
+        "SELECT seq, id FROM replays WHERE tenant = ?1 AND module = ?2 AND events_done > 0 AND forgotten = 0
                ORDER BY seq DESC LIMIT 1";
     let latest =
         first(conn, sql, [tenant.as_str(), module.as_str()], |c| Ok((c.get::<i64>()?, c.parsed()?)))?;

@@ -1,6 +1,6 @@
 //! Claims of runs: tenants take turns (S8), one run at a time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use portolan_proof::{Bug, has};
 use rusqlite::{Connection, params};
@@ -86,22 +86,68 @@ pub(super) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Vec<RunCl
     let mut lanes = lanes(tx.conn, &tx.turns.runs, request)?;
     let mut claims = Vec::new();
     while claims.len() < request.rows_max
-        && let Some((mut lane, some_paused)) = lanes.pop_front()
+        && let Some((mut lane, mut unpaused)) = lanes.pop_front()
     {
-        let Some(found) = next_readable(tx.conn, (&lane.id, some_paused), request)? else { continue };
+        let Some(found) = next_readable(tx.conn, (&lane.id, unpaused.as_mut()), request)? else { continue };
         lease(tx.conn, &found, request)?;
         claims.push(found.claim);
         lane.room -= 1;
         tx.turns.runs.clone_from(&lane.id);
         if lane.room > 0 {
-            lanes.push_back((lane, some_paused));
+            lanes.push_back((lane, unpaused));
         }
     }
     Ok(claims)
 }
 
-/// A tenant's lane, and whether some of its mappings are paused.
-type Lane = (LaneRoom, bool);
+/// A tenant's lane, and what of it can be claimed when some of its mappings are paused.
+type Lane = (LaneRoom, Option<Unpaused>);
+
+/// The first runs of those mappings of a tenant that are not paused. Looked up once for a claim, not anew for every run: a
+/// claim changes what comes next in the mapping alone whose run it takes.
+#[derive(Debug, Default)]
+struct Unpaused {
+    firsts: BTreeMap<i64, String>,
+    /// The mapping whose first run was taken last: the one after it is not looked up yet.
+    taken: Option<String>,
+}
+
+impl Unpaused {
+    fn of(conn: &Connection, tenant: &str) -> Result<Self, StoreError> {
+        let (mut unpaused, mut at) = (Self::default(), String::new());
+        while let Some(mapping) = first(conn, NEXT_MAPPING, [tenant, &at], |c| c.get::<String>())? {
+            if !mapping::is_paused(conn, &mapping)? {
+                unpaused.add(conn, tenant, &mapping)?;
+            }
+            at = mapping;
+        }
+        Ok(unpaused)
+    }
+
+    fn add(&mut self, conn: &Connection, tenant: &str, mapping: &str) -> Result<(), StoreError> {
+        let seq = first(conn, FIRST_OF_MAPPING, [tenant, mapping], |c| c.get::<i64>())?;
+        self.firsts.extend(seq.map(|seq| (seq, mapping.to_owned())));
+        Ok(())
+    }
+
+    /// Takes the earliest.
+    fn next(
+        &mut self,
+        conn: &Connection,
+        tenant: &str,
+        request: &ClaimRequest,
+    ) -> Result<Option<Read>, StoreError> {
+        if let Some(mapping) = self.taken.take() {
+            self.add(conn, tenant, &mapping)?;
+        }
+        let Some((seq, mapping)) = self.firsts.pop_first() else { return Ok(None) };
+        self.taken = Some(mapping);
+        first(conn, RUN_AT, [seq], |c| {
+            let seq = c.get()?;
+            Ok((seq, read(c, seq, request)))
+        })
+    }
+}
 
 /// The tenants with due runs and room, whose turn it is first. More than `rows_max` are not needed.
 fn lanes(conn: &Connection, last: &str, request: &ClaimRequest) -> Result<VecDeque<Lane>, StoreError> {
@@ -112,7 +158,8 @@ fn lanes(conn: &Connection, last: &str, request: &ClaimRequest) -> Result<VecDeq
         if room > 0 && standing::is_served(conn, &id)? {
             let paused = pause::of(conn, &id)?;
             if !paused.whole {
-                lanes.push_back((LaneRoom { id, room }, paused.in_part));
+                let unpaused = paused.in_part.then(|| Unpaused::of(conn, &id)).transpose()?;
+                lanes.push_back((LaneRoom { id, room }, unpaused));
             }
         }
         Ok(lanes.len() < request.rows_max)
@@ -126,12 +173,15 @@ const UNREADABLE_MAX: usize = 32;
 /// One row that cannot be read must not keep every tenant's others from being claimed: it waits for a person.
 fn next_readable(
     conn: &Connection,
-    (tenant, some_paused): (&str, bool),
+    (tenant, mut unpaused): (&str, Option<&mut Unpaused>),
     request: &ClaimRequest,
 ) -> Result<Option<Found>, StoreError> {
     for _ in 0..UNREADABLE_MAX {
-        let next = if some_paused { next_unpaused } else { next };
-        match next(conn, tenant, request)? {
+        let next = match unpaused.as_deref_mut() {
+            Some(unpaused) => unpaused.next(conn, tenant, request),
+            None => next(conn, tenant, request),
+        };
+        match next? {
             None => return Ok(None),
             Some((_, Ok(found))) => return Ok(Some(found)),
             Some((seq, Err(StoreError::Corrupt { what, source }))) => {
@@ -149,28 +199,6 @@ type Read = (i64, Result<Found, StoreError>);
 
 fn next(conn: &Connection, tenant: &str, request: &ClaimRequest) -> Result<Option<Read>, StoreError> {
     first(conn, NEXT_RUN, [tenant], |c| {
-        let seq = c.get()?;
-        Ok((seq, read(c, seq, request)))
-    })
-}
-
-/// The first run of those mappings of a tenant that are not paused.
-fn next_unpaused(
-    conn: &Connection,
-    tenant: &str,
-    request: &ClaimRequest,
-) -> Result<Option<Read>, StoreError> {
-    let mut earliest: Option<i64> = None;
-    let mut at = String::new();
-    while let Some(mapping) = first(conn, NEXT_MAPPING, [tenant, &at], |c| c.get::<String>())? {
-        if !mapping::is_paused(conn, &mapping)? {
-            let seq = first(conn, FIRST_OF_MAPPING, [tenant, &mapping], |c| c.get::<i64>())?;
-            earliest = earliest.into_iter().chain(seq).min();
-        }
-        at = mapping;
-    }
-    let Some(seq) = earliest else { return Ok(None) };
-    first(conn, RUN_AT, [seq], |c| {
         let seq = c.get()?;
         Ok((seq, read(c, seq, request)))
     })

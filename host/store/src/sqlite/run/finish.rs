@@ -34,9 +34,8 @@ const RECORD_AGAIN: &str = "
         attempt = ?8, settings_sha256 = ?9
     WHERE run_seq = ?1";
 
-const RECORDED_BYTES: &str = "
-    SELECT coalesce(octet_length(outcome), 0) + coalesce(octet_length(facts), 0) + coalesce(octet_length(log), 0)
-    FROM run_records WHERE run_seq = ?1";
+const RECORDED_BYTES: &str =
+    concat!("SELECT ", usage::record_bytes!(), " FROM run_records c WHERE c.run_seq = ?1");
 
 const SETTINGS: &str = "
     INSERT INTO settings_texts (tenant, sha256, settings) VALUES (?1, ?2, ?3)
