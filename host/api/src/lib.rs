@@ -14,6 +14,7 @@ mod audit;
 mod auth;
 mod backups;
 mod body;
+mod bounds;
 mod connections;
 mod deliveries;
 mod desk;
@@ -48,6 +49,8 @@ mod sources;
 mod standings;
 mod story;
 mod tenants;
+#[cfg(test)]
+mod trial;
 mod usage;
 mod vault;
 mod versions;
@@ -119,7 +122,11 @@ pub struct Api {
     uploads: modules::Uploads,
     rates: Arc<rates::Rates>,
     /// Held while something is changed as it was seen.
-    changes: Arc<tokio::sync::Mutex<()>>,
+    changes: Arc<etag::Changes>,
+    /// Requests with a key that this process carries out.
+    under_way: idempotency::UnderWay,
+    /// Held while responses are searched.
+    searches: story::Searches,
 }
 
 impl Api {
@@ -136,8 +143,21 @@ impl Api {
         let room = body::Room::new(settings.bodies_bytes_max);
         let uploads = modules::Uploads::new(&settings);
         let rates = Arc::new(rates::Rates::new(settings.requests_per_second, settings.requests_burst));
-        let (rotation, settings, changes) = (None, Arc::new(settings), Arc::default());
-        Self { shared, intake, sandbox, vault, rotation, metrics, settings, room, uploads, rates, changes }
+        Self {
+            shared,
+            intake,
+            sandbox,
+            vault,
+            rotation: None,
+            metrics,
+            settings: Arc::new(settings),
+            room,
+            uploads,
+            rates,
+            changes: Arc::default(),
+            under_way: idempotency::UnderWay::default(),
+            searches: story::Searches::default(),
+        }
     }
 
     /// With master keys that can be changed.
