@@ -348,7 +348,7 @@ mod tests {
     use portolan_domain::{Environment, SystemClock};
     use portolan_store::{
         Page,
-        alert::AlertFilter,
+        alert::{AlertFilter, Alerts as _},
         sqlite::SqliteStore,
         tenant::{Tenant, Tenants as _},
     };
