@@ -60,7 +60,7 @@ async fn carried_out(api: Api, request: Request, next: Next) -> Result<Response,
     // Whoever asked may go away; what is begun from here on is carried out, and its answer kept.
     let work = async move { begun(&api, &seal, (parts, held), next).await };
     let done = tokio::spawn(portolan_store::audit::in_request(work)).await;
-    done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", "The host has a fault."))?
+    done.map_err(|_| Problem::fault())?
 }
 
 async fn begun(

@@ -144,9 +144,7 @@ pub(crate) async fn get_story(
     let (trails, mut ids) = match (event, document) {
         (Some(event), None) => (Vec::new(), vec![event]),
         (None, Some(document)) if !document.is_empty() && document.len() <= DOCUMENT_BYTES_MAX => {
-            let turn = api.searches.turn(PATIENCE).await?;
-            let trails = store.document_trails(scope, system.as_deref(), &document).await?;
-            drop(turn);
+            let trails = trails(&api, scope.clone(), (system, document)).await?;
             let mut ids: Vec<_> = trails.iter().map(|trail| trail.event.clone()).collect();
             // Ids sort by time.
             ids.sort_unstable_by(|a, b| b.cmp(a));
@@ -193,6 +191,22 @@ fn length(event: &Whole) -> usize {
         // What cannot be told is refused when the page is.
         Err(_) => usize::MAX,
     }
+}
+
+/// A search goes on when whoever asked goes away, and has its turn for as long.
+async fn trails(
+    api: &Api,
+    scope: Scope,
+    (system, document): (Option<String>, String),
+) -> Result<Vec<Trail>, Problem> {
+    let turn = api.searches.turn(PATIENCE).await?;
+    let store = api.shared.store.clone();
+    let search = tokio::spawn(async move {
+        let found = store.document_trails(&scope, system.as_deref(), &document).await;
+        drop(turn);
+        found
+    });
+    Ok(search.await.map_err(|_| Problem::fault())??)
 }
 
 fn trail(trail: &Trail) -> TrailAnswer {
