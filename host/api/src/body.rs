@@ -141,8 +141,16 @@ async fn collect(mut body: Body, limits: Limits<'_>) -> Result<Held, Refused> {
 }
 
 /// What is wrong with a body, without what was sent: a secret in the wrong place is a secret all the same. serde quotes
-/// texts in double quotes; what it names in backticks are the names of fields.
+/// texts in double quotes, and numbers and names of variants in backticks, in which it names fields, too.
 fn without_values(error: &str) -> String {
+    const SENT: [&str; 3] = ["invalid type: ", "invalid value: ", "unknown variant "];
+    if SENT.iter().any(|kind| error.starts_with(kind))
+        && let Some((before, rest)) = error.split_once('`')
+        && !before.contains(['"', ','])
+        && let Some((_, after)) = rest.rsplit_once("`, expected ")
+    {
+        return format!("{before}`…`, expected {after}");
+    }
     match (error.split_once('"'), error.rsplit_once('"')) {
         (Some((before, _)), Some((_, after))) => format!("{before}\"…\"{after}"),
         _ => error.to_owned(),
@@ -202,6 +210,8 @@ impl<T: JsonSchema> OperationInput for Json<T> {
 
 #[cfg(test)]
 mod tests {
+    use portolan_domain::{Environment, Secret};
+
     use super::without_values;
 
     #[test]
@@ -215,6 +225,14 @@ mod tests {
                 Some("invalid type: string \"…\", expected a sequence")
             );
         }
+        for secret in ["123456", "-1", "1.5", "true", "[\"a\"]"] {
+            let text = format!("{{\"secrets\":{secret}}}");
+            let error = serde_json::from_str::<std::collections::BTreeMap<String, Secret>>(&text);
+            let told = without_values(&error.unwrap_err().to_string());
+            assert!(told.contains("expected a string") && !told.contains(secret), "{told}");
+        }
+        let error = serde_json::from_str::<Environment>("\"x`, expected sk_live\"").unwrap_err();
+        assert!(!without_values(&error.to_string()).contains("sk_live"), "{error}");
         assert_eq!(without_values("missing field `name`"), "missing field `name`");
     }
 }

@@ -8,7 +8,7 @@ use aide::axum::{
 };
 use axum::{extract::State, response::NoContent};
 use portolan_connectors::{CallContext, Effect, Operation};
-use portolan_domain::{ConnectionId, Environment, Secret, class::WriteClass, verdict::CallProblem};
+use portolan_domain::{ConnectionId, Environment, Scope, Secret, class::WriteClass, verdict::CallProblem};
 use portolan_pipeline::{
     connections::{Unusable, sealed_for},
     deliverer::{DOWN, down_title},
@@ -24,6 +24,7 @@ use crate::{
     answer::{Created, List, Tagged, Time},
     auth::{Admin, InScope, OfTenant, Viewer},
     body::Json,
+    bounds,
     etag::{self, IfMatch, Seen},
     openapi::op,
     page::{self, Paged},
@@ -124,10 +125,7 @@ pub(crate) async fn create_connection(
         paused: None,
         created_at: now,
     };
-    let row = seal_and_check(&api, row, &new.secrets)?;
-    let answer = answer(&api, &row);
-    api.shared.store.connection_create(row).await?;
-    Ok(Created(answer))
+    Ok(Created(answer(&api, &put(&api, (row, true), &new.secrets).await?)))
 }
 
 pub(crate) async fn update_connection(
@@ -137,19 +135,32 @@ pub(crate) async fn update_connection(
     seen: IfMatch,
     Json(changed): Json<ChangedConnection>,
 ) -> Result<Tagged<Answer>, Problem> {
-    let _alone = etag::alone(&api).await;
+    let _alone = etag::alone(&api, &caller.scope.tenant).await;
     let mut row = api.shared.store.connection_get(&caller.scope, &id).await?;
     seen.check(&answer(&api, &row))?;
     row.settings = Value::Object(changed.settings);
-    let row = seal_and_check(&api, row, &changed.secrets)?;
-    let (settings, sealed) = (row.settings, row.sealed_secrets);
-    api.shared.store.connection_update(&caller.scope, &id, settings, sealed).await?;
-    // A pause because of refused credentials has ended with them.
-    let changed = api.shared.store.connection_get(&caller.scope, &id).await?;
-    if changed.paused.is_none() {
-        go_on(&api, &caller, &id).await?;
+    Ok(Tagged(answer(&api, &put(&api, (row, false), &changed.secrets).await?)))
+}
+
+/// Makes a connection, or changes the one that is there; as it is stored since.
+pub(crate) async fn put(
+    api: &Api,
+    (row, is_new): (ConnectionRow, bool),
+    secrets: &BTreeMap<String, Secret>,
+) -> Result<ConnectionRow, Problem> {
+    let row = seal_and_check(api, row, secrets)?;
+    let store = &api.shared.store;
+    if is_new {
+        store.connection_create(row.clone()).await?;
+        return Ok(row);
     }
-    Ok(Tagged(answer(&api, &changed)))
+    store.connection_update(&row.scope, &row.id, row.settings, row.sealed_secrets).await?;
+    let changed = store.connection_get(&row.scope, &row.id).await?;
+    // A pause because of refused credentials has ended with them; a person's has not.
+    if changed.paused.is_none() {
+        go_on(api, &row.scope, &row.id).await?;
+    }
+    Ok(changed)
 }
 
 /// Nothing is sent until it is resumed. What is under way ends.
@@ -173,7 +184,7 @@ pub(crate) async fn resume_connection(
 ) -> Result<NoContent, Problem> {
     let decision = why.by(&caller, api.shared.clock.now())?;
     api.shared.store.connection_resume(&caller.scope, &id, decision).await?;
-    go_on(&api, &caller, &id).await?;
+    go_on(&api, &caller.scope, &id).await?;
     Ok(NoContent)
 }
 
@@ -186,14 +197,14 @@ pub(crate) async fn reset_connection(
     api.shared.store.connection_get(&caller.scope, &id).await?;
     let (store, now) = (&api.shared.store, api.shared.clock.now());
     store.alert_end(&caller.scope, DOWN, &down_title(&id), now).await?;
-    go_on(&api, &caller, &id).await?;
+    go_on(&api, &caller.scope, &id).await?;
     Ok(NoContent)
 }
 
 /// What was held back is looked at again at once.
-async fn go_on(api: &Api, caller: &InScope<Admin>, id: &ConnectionId) -> Result<(), Problem> {
+async fn go_on(api: &Api, scope: &Scope, id: &ConnectionId) -> Result<(), Problem> {
     let (store, now) = (&api.shared.store, api.shared.clock.now());
-    store.alert_end(&caller.scope, refused::CODE, &refused::title(id), now).await?;
+    store.alert_end(scope, refused::CODE, &refused::title(id), now).await?;
     api.shared.gates.reset(id.as_str());
     api.shared.deliveries_due.ring();
     Ok(())
@@ -301,11 +312,13 @@ pub(crate) fn secrets_of(api: &Api, row: &ConnectionRow) -> Result<BTreeMap<Stri
 }
 
 /// Seals the secrets, and makes the connection once to see that its settings are right.
-pub(crate) fn seal_and_check(
+fn seal_and_check(
     api: &Api,
     mut row: ConnectionRow,
     secrets: &BTreeMap<String, Secret>,
 ) -> Result<ConnectionRow, Problem> {
+    let refuse = |text| Problem::unprocessable("invalid-connection", text);
+    bounds::check(&row.settings, secrets.values()).map_err(refuse)?;
     let sealed = api.vault.seal(&sealed_for(&row), secrets);
     row.sealed_secrets = sealed.map_err(|error| Problem::unavailable(&error))?;
     api.shared.connections.connect(&row).map_err(unusable)?;

@@ -230,6 +230,16 @@ pub(crate) async fn redrive_deliveries(
     Ok(axum::Json(Redriven { redriven, more: redriven >= limit, until }))
 }
 
+/// What a person writes is no longer than what a module may.
+fn bounded(api: &Api, written: Value) -> Result<Value, Problem> {
+    let bytes_max = api.shared.settings.plan.body_bytes_max;
+    if written.to_string().len() > bytes_max {
+        let text = format!("A body or response has at most {bytes_max} bytes.");
+        return Err(Problem::unprocessable("invalid-correction", text));
+    }
+    Ok(written)
+}
+
 /// A dead or doubtful delivery is made again with another body. The planned one is
 /// kept beside it; what is in doubt is asked about first.
 pub(crate) async fn correct_delivery(
@@ -239,12 +249,7 @@ pub(crate) async fn correct_delivery(
     Json(Correction { why, body }): Json<Correction>,
 ) -> Result<Settled, Problem> {
     let decision = Why::new(why).by(&caller, api.shared.clock.now())?;
-    let body = Value::Object(body);
-    let bytes_max = api.shared.settings.plan.body_bytes_max;
-    if body.to_string().len() > bytes_max {
-        let text = format!("A body has at most {bytes_max} bytes.");
-        return Err(Problem::unprocessable("invalid-correction", text));
-    }
+    let body = bounded(&api, Value::Object(body))?;
     let decided = api.shared.store.delivery_correct(&caller.scope, &id, body, decision).await?;
     api.shared.deliveries_due.ring();
     Ok(Settled(decided))
@@ -318,8 +323,8 @@ pub(crate) async fn adopt_delivery(
     Json(Adoption { why, response }): Json<Adoption>,
 ) -> Result<Settled, Problem> {
     let decision = Why::new(why).by(&caller, api.shared.clock.now())?;
-    let decided =
-        api.shared.store.delivery_adopt(&caller.scope, &id, Value::Object(response), decision).await?;
+    let response = bounded(&api, Value::Object(response))?;
+    let decided = api.shared.store.delivery_adopt(&caller.scope, &id, response, decision).await?;
     api.shared.deliveries_due.ring();
     Ok(Settled(decided))
 }
@@ -470,4 +475,23 @@ pub(crate) fn whole(row: &Delivery, attempts: &[Attempt]) -> Whole {
         late: attempt.late.clone(),
     });
     Whole { delivery: answer(row), attempts: attempts.collect(), decisions: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_domain::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::trial::Trial;
+
+    #[tokio::test]
+    async fn what_is_adopted_is_bounded() {
+        let trial = Trial::new().await;
+        let path = format!("/deliveries/{}/adopt", DeliveryId::generate(Timestamp::from_millis(0)));
+        let adoption =
+            |bytes: usize| json!({ "why": "it is there", "response": { "id": "x".repeat(bytes) } });
+        assert_eq!(trial.ask("POST", &path, &adoption(10)).await.status.as_u16(), 404);
+        assert_eq!(trial.ask("POST", &path, &adoption(1 << 20)).await.code(), "invalid-correction");
+    }
 }

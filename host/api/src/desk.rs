@@ -82,14 +82,20 @@ pub(crate) async fn put_settings(
     Json(ChangedSettings { why, four_eyes, replay_events_min }): Json<ChangedSettings>,
 ) -> Result<Settled, Problem> {
     let decision = Why::new(why).by(&caller, api.shared.clock.now())?;
-    let _alone = etag::alone(&api).await;
+    let _alone = etag::alone(&api, &caller.scope.tenant).await;
     seen.check(&SettingsAnswer::from(api.shared.store.environment_settings(&caller.scope).await?))?;
-    if replay_events_min > EVENTS_MAX {
+    let settings = EnvironmentSettings { four_eyes, replay_events_min };
+    check(settings)?;
+    Ok(Settled(api.shared.store.environment_settings_put(&caller.scope, settings, decision).await?))
+}
+
+/// Whether an environment may ask for this.
+pub(crate) fn check(settings: EnvironmentSettings) -> Result<(), Problem> {
+    if settings.replay_events_min > EVENTS_MAX {
         let text = format!("replay_events_min: at most {EVENTS_MAX}");
         return Err(Problem::unprocessable("invalid-settings", text));
     }
-    let settings = EnvironmentSettings { four_eyes, replay_events_min };
-    Ok(Settled(api.shared.store.environment_settings_put(&caller.scope, settings, decision).await?))
+    Ok(())
 }
 
 /// To confirm one, make its request with another key.

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use aide::axum::{ApiRouter, routing::get_with};
 use axum::extract::State;
 use portolan_domain::{ConnectionId, ModuleDigest, Scope, grant::Grants};
-use portolan_store::{Page, connection::ConnectionRow, mapping::Mapping, source::Source};
+use portolan_store::{
+    Page, connection::ConnectionRow, desk::EnvironmentSettings, mapping::Mapping, source::Source,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -75,6 +77,12 @@ pub(crate) struct SettingsFile {
     pub(crate) four_eyes: bool,
     #[serde(default)]
     pub(crate) replay_events_min: u64,
+}
+
+impl SettingsFile {
+    const fn asked(&self) -> EnvironmentSettings {
+        EnvironmentSettings { four_eyes: self.four_eyes, replay_events_min: self.replay_events_min }
+    }
 }
 
 /// A connection.

@@ -14,6 +14,7 @@ mod audit;
 mod auth;
 mod backups;
 mod body;
+mod bounds;
 mod connections;
 mod deliveries;
 mod desk;
@@ -49,6 +50,8 @@ mod sources;
 mod standings;
 mod story;
 mod tenants;
+#[cfg(test)]
+mod trial;
 mod usage;
 mod vault;
 mod versions;
@@ -122,7 +125,11 @@ pub struct Api {
     rates: Arc<rates::Rates>,
     copies: backups::Copies,
     /// Held while something is changed as it was seen.
-    changes: Arc<tokio::sync::Mutex<()>>,
+    changes: Arc<etag::Changes>,
+    /// Requests with a key that this process carries out.
+    under_way: idempotency::UnderWay,
+    /// Held while responses are searched.
+    searches: story::Searches,
 }
 
 impl Api {
@@ -139,22 +146,22 @@ impl Api {
         let room = body::Room::new(settings.bodies_bytes_max);
         let uploads = modules::Uploads::new(&settings);
         let rates = Arc::new(rates::Rates::new(settings.requests_per_second, settings.requests_burst));
-        let (rotation, engine, settings, changes) = (None, None, Arc::new(settings), Arc::default());
-        let copies = backups::Copies::default();
         Self {
             shared,
             intake,
             sandbox,
             vault,
-            rotation,
-            engine,
+            rotation: None,
+            engine: None,
             metrics,
-            settings,
+            settings: Arc::new(settings),
             room,
             uploads,
             rates,
-            copies,
-            changes,
+            copies: backups::Copies::default(),
+            changes: Arc::default(),
+            under_way: idempotency::UnderWay::default(),
+            searches: story::Searches::default(),
         }
     }
 

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Rows written or listed at once.
-const ROWS_MAX: usize = 10_000;
+pub(crate) const ROWS_MAX: usize = 10_000;
 const LISTED_MAX: u32 = 500;
 /// Rows that are read at once for a CSV, and the most that one holds.
 const PART: u32 = 5_000;
@@ -56,7 +56,10 @@ pub(crate) fn routes() -> ApiRouter<Api> {
         )
         .api_route(
             "/lookup-tables/{table}/keys",
-            get_with(find_keys, op("find_lookup_keys", "The other direction: the keys whose value is this")),
+            get_with(
+                find_keys,
+                op("find_lookup_keys", "The other direction: the first 500 keys whose value is this"),
+            ),
         )
         .api_route(
             "/lookup-tables/{table}/csv",
@@ -198,15 +201,22 @@ pub(crate) async fn put_rows(
 }
 
 /// Whether a table may be called so and take these rows at once.
-pub(crate) fn check(table: &str, rows: &[LookupRow]) -> Result<(), Problem> {
+fn check(table: &str, rows: &[LookupRow]) -> Result<(), Problem> {
+    if rows.len() > ROWS_MAX {
+        return Err(Problem::unprocessable("invalid-rows", "At most 10,000 rows at once."));
+    }
+    check_texts(table, rows.iter().map(|row| row.key.as_str()))
+}
+
+/// Whether a table may be called so, and have rows with these keys.
+pub(crate) fn check_texts<'a>(table: &str, mut keys: impl Iterator<Item = &'a str>) -> Result<(), Problem> {
     let fits = |text: &str| {
         !text.is_empty() && text.chars().count() <= TEXT_CHARS_MAX && !text.chars().any(char::is_control)
     };
-    if rows.len() <= ROWS_MAX && fits(table) && rows.iter().all(|row| fits(&row.key)) {
+    if fits(table) && keys.all(fits) {
         return Ok(());
     }
-    let text =
-        "At most 10,000 rows at once; tables and keys have 1 to 200 characters, no control characters.";
+    let text = "Tables and keys have 1 to 200 characters, no control characters.";
     Err(Problem::unprocessable("invalid-rows", text))
 }
 

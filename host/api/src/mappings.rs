@@ -34,6 +34,8 @@ use crate::{
 const KINDS_MAX: usize = 100;
 /// Settings of one mapping, as JSON.
 const SETTINGS_BYTES_MAX: usize = 256 << 10;
+/// Characters of an event kind.
+const KIND_CHARS_MAX: usize = 200;
 
 pub(crate) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
@@ -146,7 +148,7 @@ pub(crate) async fn update_mapping(
     Json(changed): Json<ChangedMapping>,
 ) -> Result<Tagged<Answer>, Problem> {
     let store = &api.shared.store;
-    let _alone = etag::alone(&api).await;
+    let _alone = etag::alone(&api, &caller.scope.tenant).await;
     let mapping = store.mapping_get(&caller.scope, &id).await?;
     seen.check(&answer(&mapping))?;
     let wanted = Wanted {
@@ -192,8 +194,10 @@ pub(crate) fn refuse(text: String) -> Problem {
 }
 
 pub(crate) fn check_kinds(kinds: &[String], served: &[String]) -> Result<(), Problem> {
-    if kinds.is_empty() || kinds.len() > KINDS_MAX {
-        return Err(refuse("kinds: name 1 to 100 event kinds that the module serves".to_owned()));
+    let is_long = |kind: &String| kind.chars().count() > KIND_CHARS_MAX;
+    if kinds.is_empty() || kinds.len() > KINDS_MAX || kinds.iter().any(is_long) {
+        let text = "kinds: name 1 to 100 event kinds that the module serves, of at most 200 characters";
+        return Err(refuse(text.to_owned()));
     }
     match kinds
         .iter()
@@ -326,5 +330,18 @@ pub(crate) fn answer(mapping: &Mapping) -> Answer {
         canary: mapping.life.canary.as_ref().map(versions::CanaryAnswer::from),
         paused: mapping.life.paused.as_ref().map(DecisionAnswer::from),
         created_at: mapping.created_at.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_that_the_module_serves_is_no_longer_than_a_name() {
+        let served = vec!["charge.*".to_owned()];
+        let kind = |chars: usize| vec![format!("charge.{}", "x".repeat(chars))];
+        assert!(check_kinds(&kind(10), &served).is_ok());
+        assert!(check_kinds(&kind(KIND_CHARS_MAX), &served).is_err());
     }
 }

@@ -118,9 +118,17 @@ pub(crate) struct Answer {
     to: Receiver,
     per_minute_max: u32,
     created_at: Time,
+    /// Counts the changes; only for its tag.
+    #[serde(skip)]
+    revision: u64,
 }
 
-impl Seen for Answer {}
+impl Seen for Answer {
+    /// With the revision, as a secret that was changed is not told.
+    fn tag(&self) -> String {
+        etag::of(&(self, self.revision))
+    }
+}
 
 /// A rule that was made.
 #[derive(Serialize, JsonSchema)]
@@ -142,6 +150,7 @@ fn answer(row: &NotificationRule) -> Answer {
         to: row.rule.to.clone(),
         per_minute_max: row.rule.per_minute_max,
         created_at: row.created_at.into(),
+        revision: row.revision,
     }
 }
 
@@ -202,7 +211,7 @@ pub(crate) async fn update_rule(
     seen: IfMatch,
     Json(wanted): Json<ChangedRule>,
 ) -> Result<Tagged<Answer>, Problem> {
-    let _alone = etag::alone(&api).await;
+    let _alone = etag::alone(&api, &caller.scope.tenant).await;
     let mut row = api.shared.store.notification_rule_get(&caller.scope, &id).await?;
     seen.check(&answer(&row))?;
     let per_minute_max = wanted.per_minute_max.unwrap_or(PER_MINUTE_DEFAULT);
@@ -220,8 +229,9 @@ pub(crate) async fn update_rule(
         sealed_secrets: Some(row.sealed_secrets.clone()),
     };
     let now = api.shared.clock.now();
-    api.shared.store.notification_rule_update(&caller.scope, &id, change, now).await?;
-    Ok(Tagged(answer(&row)))
+    let store = &api.shared.store;
+    store.notification_rule_update(&caller.scope, &id, change, now).await?;
+    Ok(Tagged(answer(&store.notification_rule_get(&caller.scope, &id).await?)))
 }
 
 pub(crate) async fn delete_rule(

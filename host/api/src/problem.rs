@@ -85,6 +85,12 @@ impl Problem {
         self
     }
 
+    /// A part of the host panicked.
+    pub(crate) fn fault() -> Self {
+        let text = "The host has a fault. It is in its log under this request's id.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", text)
+    }
+
     pub(crate) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "a request failed because something of ours is unavailable");
         let text = "The host cannot answer now. Nothing was changed; try again later.";
@@ -164,8 +170,7 @@ pub(crate) async fn with_request_id(request: Request, next: Next) -> Response {
         portolan_store::audit::in_request(AssertUnwindSafe(next.run(request)).catch_unwind()).await;
     let mut response = answered.unwrap_or_else(|_| {
         tracing::error!(request.id = id, request.method = %method, request.path = path, "a handler panicked");
-        let text = "The host has a fault. It is in its log under this request's id.";
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", text).into_response()
+        Problem::fault().into_response()
     });
     if response.status().is_client_error() || response.status().is_server_error() {
         tracing::info!(request.id = id, request.method = %method, request.path = path,

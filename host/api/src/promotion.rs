@@ -137,7 +137,7 @@ pub(crate) async fn pin_mapping(
     seen: IfMatch,
     Json(new): Json<NewPin>,
 ) -> Result<Pinned, Problem> {
-    let _alone = etag::alone(&api).await;
+    let _alone = etag::alone(&api, &caller.scope.tenant).await;
     let mapping = api.shared.store.mapping_get(&caller.scope, &id).await?;
     seen.check(&mappings::answer(&mapping))?;
     let events = new.after_replay.as_ref().map_or(0, |after| after.events);

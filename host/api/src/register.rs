@@ -6,13 +6,12 @@ use std::collections::BTreeSet;
 use aide::axum::{ApiRouter, routing::post_with};
 use axum::extract::State;
 use portolan_connectors::{CallContext, Connection, Found};
-use portolan_domain::{ConnectionId, RunId, Secret, SourceId, verdict::CallFailure};
+use portolan_domain::{ConnectionId, RunId, Scope, Secret, SourceId, verdict::CallFailure};
 use portolan_pipeline::{
     connections::Opened,
-    routes::{ActiveSecret, Route, sealed_for, to_sealed},
+    routes::{ActiveSecret, Route},
     senders::Sender,
 };
-use portolan_store::source::Source;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -21,10 +20,16 @@ use crate::{
     Api,
     auth::{Admin, InScope},
     body::Json,
+    etag,
     openapi::op,
     params::Id,
     problem::Problem,
+    sources,
 };
+
+/// The longest address and API version that Stripe is told, in bytes.
+const URL_BYTES_MAX: usize = 2_048;
+const VERSION_BYTES_MAX: usize = 100;
 
 /// Where Stripe keeps which source it sends to.
 const METADATA: &str = "portolan_source";
@@ -74,9 +79,14 @@ pub(crate) async fn register_source(
     Id(id): Id<SourceId>,
     Json(wanted): Json<Registration>,
 ) -> Result<axum::Json<Registered>, Problem> {
-    let source = api.shared.store.source_get(&caller.scope, &id).await?;
+    api.shared.store.source_get(&caller.scope, &id).await?;
     let route = api.shared.routes.find(&id).await.map_err(|error| Problem::unavailable(&error))?;
     let kinds = kinds(&route)?;
+    let version = wanted.api_version.as_deref().unwrap_or_default();
+    if wanted.url.len() > URL_BYTES_MAX || version.len() > VERSION_BYTES_MAX {
+        let text = format!("url, api_version: at most {URL_BYTES_MAX} and {VERSION_BYTES_MAX} bytes");
+        return Err(refuse(text));
+    }
     if !wanted.url.ends_with(&format!("/hooks/{id}")) {
         return Err(refuse(format!("url: it must end in /hooks/{id}, the source's own address")));
     }
@@ -95,7 +105,7 @@ pub(crate) async fn register_source(
             let made = registrar.create(&id, &wanted, &kinds).await?;
             let secret = made.get("secret").and_then(Value::as_str).map(Secret::new);
             let secret = secret.ok_or_else(|| refuse("Stripe answered without a secret".to_owned()))?;
-            keep(&api, source, &route, secret).await?;
+            keep(&api, &caller.scope, &id, secret).await?;
             told(&made, &kinds, true, "stored")
         }
     };
@@ -130,15 +140,13 @@ fn kinds(route: &Route) -> Result<BTreeSet<String>, Problem> {
     }
 }
 
-/// One more active secret of the source.
-async fn keep(api: &Api, source: Source, route: &Route, secret: Secret) -> Result<(), Problem> {
-    let made = ActiveSecret { secret, until_s: None };
-    let named = to_sealed(route.secrets.iter().cloned().chain([made]));
-    let sealed =
-        api.vault.seal(&sealed_for(&source), &named).map_err(|error| Problem::unavailable(&error))?;
-    api.shared.store.source_update(&source.scope, &source.id, source.settings, sealed).await?;
-    api.shared.routes.forget();
-    Ok(())
+/// One more active secret of the source. Stripe took its time: the source is read again, as it is now.
+async fn keep(api: &Api, scope: &Scope, id: &SourceId, secret: Secret) -> Result<(), Problem> {
+    let _alone = etag::alone(api, &scope.tenant).await;
+    let mut source = api.shared.store.source_get(scope, id).await?;
+    let mut secrets = sources::active_secrets(api, &source)?;
+    secrets.push(ActiveSecret { secret, until_s: None });
+    sources::keep_secrets(api, &mut source, secrets).await
 }
 
 /// Speaks with Stripe about webhook endpoints.

@@ -13,16 +13,21 @@ use portolan_pipeline::{
     routes::{ActiveSecret, PollSettings, SourceSettings, from_sealed, sealed_for, to_sealed},
     senders::{Auth, Sender},
 };
-use portolan_store::{poll::PollState, source::Source};
+use portolan_store::{
+    poll::PollState,
+    source::{PolledSettings, Source, SourceChange},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::{
     Api,
     answer::{Created, List, Tagged, Time},
     auth::{Admin, InScope, Viewer},
     body::Json,
+    bounds,
     etag::{self, IfMatch, Seen},
     openapi::op,
     page::{self, Paged},
@@ -102,11 +107,7 @@ pub(crate) async fn create_source(
         sealed_secrets: Vec::new(),
         created_at: now,
     };
-    let (source, poll) = seal_and_check(&api, source, new.secrets).await?;
-    let answer = answer(&source);
-    api.shared.store.source_create(source.clone()).await?;
-    api.shared.store.poll_schedule(&source.scope, &source.id, poll, now).await?;
-    Ok(Created(answer))
+    Ok(Created(answer(&put(&api, (source, true), Some(new.secrets)).await?)))
 }
 
 pub(crate) async fn update_source(
@@ -116,17 +117,11 @@ pub(crate) async fn update_source(
     seen: IfMatch,
     Json(changed): Json<ChangedSource>,
 ) -> Result<Tagged<Answer>, Problem> {
-    let _alone = etag::alone(&api).await;
+    let _alone = etag::alone(&api, &caller.scope.tenant).await;
     let mut source = api.shared.store.source_get(&caller.scope, &id).await?;
     seen.check(&answer(&source))?;
     source.settings = Value::Object(changed.settings);
-    let (source, poll) = seal_and_check(&api, source, changed.secrets).await?;
-    let answer = answer(&source);
-    let store = &api.shared.store;
-    store.source_update(&caller.scope, &id, source.settings, source.sealed_secrets).await?;
-    store.poll_schedule(&caller.scope, &id, poll, api.shared.clock.now()).await?;
-    api.shared.routes.forget();
-    Ok(Tagged(answer))
+    Ok(Tagged(answer(&put(&api, (source, false), Some(changed.secrets)).await?)))
 }
 
 /// How long the old secret stays good unless the caller says otherwise, in seconds: as long as Stripe's default.
@@ -161,29 +156,27 @@ pub(crate) async fn rotate_secret(
     if rotation.overlap_s > OVERLAP_S_MAX {
         return Err(refuse("overlap_s: at most 30 days"));
     }
-    let source = api.shared.store.source_get(&caller.scope, &id).await?;
+    let _alone = etag::alone(&api, &caller.scope.tenant).await;
+    let mut source = api.shared.store.source_get(&caller.scope, &id).await?;
     let sender = Sender::of(&source.system).ok_or_else(|| refuse("the source's system is unknown"))?;
     let settings: SourceSettings = serde_json::from_value(source.settings.clone())
         .map_err(|error| refuse(&format!("settings: {error}")))?;
-    let owner = sealed_for(&source);
-    let opened =
-        api.vault.open(&owner, &source.sealed_secrets).map_err(|error| Problem::unavailable(&error))?;
     let now_s = api.shared.clock.now().as_seconds();
     let end = now_s.saturating_add(rotation.overlap_s);
     let until = |active: &ActiveSecret| Some(active.until_s.map_or(end, |until| until.min(end)));
-    let old = from_sealed(opened).into_iter().map(|old| ActiveSecret { until_s: until(&old), ..old });
+    let old =
+        active_secrets(&api, &source)?.into_iter().map(|old| ActiveSecret { until_s: until(&old), ..old });
     let new = ActiveSecret { secret: rotation.secret, until_s: None };
     let all: Vec<_> = [new].into_iter().chain(old.filter(|old| old.is_active(now_s))).collect();
     let plain: Vec<Secret> = all.iter().map(|active| active.secret.clone()).collect();
+    bounds::check(&source.settings, plain.iter()).map_err(|text| refuse(&text))?;
     check_secrets(sender, settings.auth_of(sender), &plain).map_err(refuse)?;
     let end = |active: &ActiveSecret| ActiveUntil {
         until: active.until_s.map(Timestamp::from_seconds).map(Time::from),
     };
-    let rotated = Rotated { source: answer(&source), secrets: all.iter().map(end).collect() };
-    let sealed = api.vault.seal(&owner, &to_sealed(all)).map_err(|error| Problem::unavailable(&error))?;
-    api.shared.store.source_update(&caller.scope, &id, source.settings, sealed).await?;
-    api.shared.routes.forget();
-    Ok(axum::Json(rotated))
+    let secrets = all.iter().map(end).collect();
+    keep_secrets(&api, &mut source, all).await?;
+    Ok(axum::Json(Rotated { source: answer(&source), secrets }))
 }
 
 pub(crate) async fn list_sources(
@@ -206,40 +199,72 @@ pub(crate) async fn get_source(
     Ok(Tagged(Answer { poll: poll.map(Poll::from), ..source }))
 }
 
-/// Its secrets that are good now, opened: for those who put them back as they are.
-pub(crate) fn secrets_of(api: &Api, source: &Source) -> Result<Vec<Secret>, Problem> {
+/// Its secrets that are good now, opened, each with its end.
+pub(crate) fn active_secrets(api: &Api, source: &Source) -> Result<Vec<ActiveSecret>, Problem> {
     let opened = api.vault.open(&sealed_for(source), &source.sealed_secrets);
     let now_s = api.shared.clock.now().as_seconds();
-    let active = from_sealed(opened.map_err(|error| Problem::unavailable(&error))?);
-    Ok(active.into_iter().filter(|one| one.is_active(now_s)).map(|one| one.secret).collect())
+    let mut active = from_sealed(opened.map_err(|error| Problem::unavailable(&error))?);
+    active.retain(|one| one.is_active(now_s));
+    Ok(active)
 }
 
-/// Makes a source, or changes the one that is there.
-pub(crate) async fn put(
+/// The same without their ends: to be compared and checked, never to be kept.
+pub(crate) fn secrets_of(api: &Api, source: &Source) -> Result<Vec<Secret>, Problem> {
+    Ok(active_secrets(api, source)?.into_iter().map(|one| one.secret).collect())
+}
+
+/// Has a source hold these secrets; its settings stay. Whoever read them holds [`etag::alone`] since.
+pub(crate) async fn keep_secrets(
     api: &Api,
-    (source, is_new): (Source, bool),
-    secrets: Vec<Secret>,
+    source: &mut Source,
+    secrets: Vec<ActiveSecret>,
 ) -> Result<(), Problem> {
-    let (source, poll) = seal_and_check(api, source, secrets).await?;
-    let (store, now) = (&api.shared.store, api.shared.clock.now());
-    if is_new {
-        store.source_create(source.clone()).await?;
-    } else {
-        let (settings, sealed) = (source.settings.clone(), source.sealed_secrets.clone());
-        store.source_update(&source.scope, &source.id, settings, sealed).await?;
-    }
-    store.poll_schedule(&source.scope, &source.id, poll, now).await?;
+    source.sealed_secrets = seal(api, source, secrets)?;
+    let wanted =
+        SourceChange { sealed_secrets: Some(source.sealed_secrets.clone()), ..SourceChange::default() };
+    api.shared.store.source_update(&source.scope, &source.id, wanted, api.shared.clock.now()).await?;
     api.shared.routes.forget();
     Ok(())
 }
 
-/// The source with its secrets sealed, and how often it is polled.
-async fn seal_and_check(
+fn seal(api: &Api, source: &Source, secrets: Vec<ActiveSecret>) -> Result<Vec<u8>, Problem> {
+    let sealed = api.vault.seal(&sealed_for(source), &to_sealed(secrets));
+    sealed.map_err(|error| Problem::unavailable(&error))
+}
+
+/// Makes a source, or changes the one that is there. Without `secrets` those that it has stay, each until its own end.
+pub(crate) async fn put(
     api: &Api,
-    mut source: Source,
-    secrets: Vec<Secret>,
-) -> Result<(Source, Option<Duration>), Problem> {
+    (mut source, is_new): (Source, bool),
+    secrets: Option<Vec<Secret>>,
+) -> Result<Source, Problem> {
+    let poll = match &secrets {
+        Some(secrets) => check(api, &source, secrets).await?,
+        None => check(api, &source, &secrets_of(api, &source)?).await?,
+    };
+    let are_given = secrets.is_some();
+    if let Some(secrets) = secrets {
+        let endless = secrets.into_iter().map(|secret| ActiveSecret { secret, until_s: None });
+        source.sealed_secrets = seal(api, &source, endless.collect())?;
+    }
+    let (store, now) = (&api.shared.store, api.shared.clock.now());
+    if is_new {
+        store.source_create(source.clone(), poll).await?;
+    } else {
+        let wanted = SourceChange {
+            settings: Some(PolledSettings { settings: source.settings.clone(), poll }),
+            sealed_secrets: are_given.then(|| source.sealed_secrets.clone()),
+        };
+        store.source_update(&source.scope, &source.id, wanted, now).await?;
+    }
+    api.shared.routes.forget();
+    Ok(source)
+}
+
+/// Whether a source may be so and have these secrets; how often it is polled.
+async fn check(api: &Api, source: &Source, secrets: &[Secret]) -> Result<Option<Duration>, Problem> {
     let refuse = |text: String| Problem::unprocessable("invalid-source", text);
+    bounds::check(&source.settings, secrets.iter()).map_err(refuse)?;
     let sender = Sender::of(&source.system).ok_or_else(|| {
         let systems = Sender::ALL.map(Sender::system);
         Problem::unprocessable("unknown-system", format!("A source's system is one of {systems:?}."))
@@ -250,14 +275,11 @@ async fn seal_and_check(
     let settings = settings.check(sender, certificate_header);
     let settings = settings.map_err(|text| refuse(format!("settings: {text}")))?;
     let auth = settings.auth_of(sender);
-    check_secrets(sender, auth, &secrets).map_err(|text| refuse(text.to_owned()))?;
+    check_secrets(sender, auth, secrets).map_err(|text| refuse(text.to_owned()))?;
     if let Some(poll) = &settings.poll {
-        check_poll(api, &source, sender, poll).await?;
+        check_poll(api, source, sender, poll).await?;
     }
-    let named = to_sealed(secrets.into_iter().map(|secret| ActiveSecret { secret, until_s: None }));
-    let sealed = api.vault.seal(&sealed_for(&source), &named);
-    source.sealed_secrets = sealed.map_err(|error| Problem::unavailable(&error))?;
-    Ok((source, settings.poll.map(|poll| Duration::from_secs(poll.every_s))))
+    Ok(settings.poll.map(|poll| Duration::from_secs(poll.every_s)))
 }
 
 fn check_secrets(sender: Sender, auth: Auth, secrets: &[Secret]) -> Result<(), &'static str> {
@@ -313,6 +335,9 @@ pub(crate) struct Answer {
     /// How its poll stands, when one source is asked for and it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     poll: Option<Poll>,
+    /// Changes with its secrets; only for its tag.
+    #[serde(skip)]
+    secrets_sha256: [u8; 32],
 }
 
 /// How a poll stands.
@@ -356,7 +381,7 @@ pub(crate) struct ActiveUntil {
 impl Seen for Answer {
     /// Polls come and go by themselves.
     fn tag(&self) -> String {
-        etag::of(&(&self.id, &self.name, &self.settings))
+        etag::of(&(&self.id, &self.name, &self.settings, &self.secrets_sha256))
     }
 }
 
@@ -370,5 +395,9 @@ fn answer(source: &Source) -> Answer {
         path: format!("/hooks/{}", source.id),
         created_at: source.created_at.into(),
         poll: None,
+        secrets_sha256: Sha256::digest(&source.sealed_secrets).into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,7 +207,7 @@ pub(crate) async fn put_quotas(
 ) -> Result<Tagged<Answer>, Problem> {
     let checked = api.shared.settings.quotas.with(&quotas).check();
     checked.map_err(|error| Problem::unprocessable("invalid-quota", error.to_string()))?;
-    let _alone = etag::alone(&api).await;
+    let _alone = etag::alone(&api, &tenant).await;
     if_match.check(&seen(&api, &tenant).await?)?;
     api.shared.store.quotas_put(&tenant, quotas).await?;
     heed(&api, &tenant).await?;
@@ -222,7 +222,7 @@ pub(crate) async fn put_retention(
     if_match: IfMatch,
     Json(retention): Json<RetentionChange>,
 ) -> Result<Tagged<Answer>, Problem> {
-    let _alone = etag::alone(&api).await;
+    let _alone = etag::alone(&api, &tenant).await;
     if_match.check(&seen(&api, &tenant).await?)?;
     set_retention(&api, &tenant, retention).await
 }
@@ -235,7 +235,7 @@ pub(crate) async fn put_own_retention(
     if_match: IfMatch,
     Json(retention): Json<RetentionChange>,
 ) -> Result<Tagged<Answer>, Problem> {
-    let _alone = etag::alone(&api).await;
+    let _alone = etag::alone(&api, &caller.tenant).await;
     let before = seen(&api, &caller.tenant).await?;
     if_match.check(&before)?;
     let defaults = api.shared.settings.retention;

@@ -2,13 +2,16 @@
 //! with its digest, what it was told and what it decided, every delivery with every attempt, every decision of a person,
 //! every alert; and back.
 
+use std::{sync::Arc, time::Duration};
+
 use aide::axum::{ApiRouter, routing::get_with};
-use axum::extract::State;
+use axum::{extract::State, http::StatusCode};
 use portolan_domain::{EventId, ModuleDigest, Scope, contract::ReferenceKey};
 use portolan_pipeline::traces::trace_id;
 use portolan_store::{Store, StoreError, event::Event, reference::Trail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     Api, alerts,
@@ -25,6 +28,10 @@ use crate::{
 const EVENTS_MAX: usize = 20;
 /// A longer payload is not told here: `GET …/events/{id}/payload` has it.
 const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+/// Events of one page, in bytes of JSON; the first is told however long it is.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+/// How long a search waits for the one before it.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest number or id that is looked for, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 200;
 
@@ -48,13 +55,34 @@ pub(crate) struct Wanted {
     system: Option<String>,
 }
 
+/// Documents are looked for in responses, too, which are many: one search at a time, so that the others who read do not
+/// notice.
+#[derive(Debug, Clone)]
+pub(crate) struct Searches(Arc<Semaphore>);
+
+impl Default for Searches {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+impl Searches {
+    async fn turn(&self, patience: Duration) -> Result<OwnedSemaphorePermit, Problem> {
+        let turn = tokio::time::timeout(patience, self.0.clone().acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| {
+            let text = "Other searches for documents are under way: try again in a moment.";
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "searches-busy", text)
+        })
+    }
+}
+
 /// A page.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Story")]
 pub(crate) struct Page {
     /// How the document led to these events; empty when an event was asked for.
     trails: Vec<TrailAnswer>,
-    /// Newest first, at most twenty.
+    /// Newest first, at most twenty, and fewer when they are long.
     events: Vec<Whole>,
     /// Whether there are more events than these.
     more: bool,
@@ -116,7 +144,7 @@ pub(crate) async fn get_story(
     let (trails, mut ids) = match (event, document) {
         (Some(event), None) => (Vec::new(), vec![event]),
         (None, Some(document)) if !document.is_empty() && document.len() <= DOCUMENT_BYTES_MAX => {
-            let trails = store.document_trails(scope, system.as_deref(), &document).await?;
+            let trails = trails(&api, scope.clone(), (system, document)).await?;
             let mut ids: Vec<_> = trails.iter().map(|trail| trail.event.clone()).collect();
             // Ids sort by time.
             ids.sort_unstable_by(|a, b| b.cmp(a));
@@ -125,16 +153,60 @@ pub(crate) async fn get_story(
         }
         _ => return Err(bad("Name an `event`, or a `document` of at most 200 characters; not both.")),
     };
-    let more = ids.len() > EVENTS_MAX;
+    let mut more = ids.len() > EVENTS_MAX;
     ids.truncate(EVENTS_MAX);
     let mut told = Vec::with_capacity(ids.len());
+    let mut left = PAGE_BYTES_MAX;
     for id in &ids {
-        told.push(whole(store, scope, id).await?);
+        let event = whole(store, scope, id).await?;
+        let bytes = length(&event);
+        if bytes > left && !told.is_empty() {
+            more = true;
+            break;
+        }
+        left = left.saturating_sub(bytes);
+        told.push(event);
     }
     if told.is_empty() {
         return Err(Problem::not_found());
     }
     Ok(axum::Json(Page { trails: trails.iter().map(trail).collect(), events: told, more }))
+}
+
+/// How long it will be as it is told.
+fn length(event: &Whole) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.saturating_add(bytes.len());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    match serde_json::to_writer(&mut count, event) {
+        Ok(()) => count.0,
+        // What cannot be told is refused when the page is.
+        Err(_) => usize::MAX,
+    }
+}
+
+/// A search goes on when whoever asked goes away, and has its turn for as long.
+async fn trails(
+    api: &Api,
+    scope: Scope,
+    (system, document): (Option<String>, String),
+) -> Result<Vec<Trail>, Problem> {
+    let turn = api.searches.turn(PATIENCE).await?;
+    let store = api.shared.store.clone();
+    let search = tokio::spawn(async move {
+        let found = store.document_trails(&scope, system.as_deref(), &document).await;
+        drop(turn);
+        found
+    });
+    Ok(search.await.map_err(|_| Problem::fault())??)
 }
 
 fn trail(trail: &Trail) -> TrailAnswer {
@@ -199,5 +271,43 @@ async fn module(
         Ok(module) => Ok((Some(module.description.name), Some(module.description.version))),
         Err(StoreError::NotFound) => Ok((None, None)),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::trial::Trial;
+
+    #[tokio::test]
+    async fn a_page_is_no_longer_than_it_may_be_but_for_its_first_event() {
+        let trial = Trial::new().await;
+        let source = trial.source("hooks").await;
+        let text = format!("\"{}\"", "x".repeat(PAYLOAD_BYTES_MAX - 2)).into_bytes();
+        for _ in 0..EVENTS_MAX {
+            let now = trial.api.shared.clock.now();
+            trial.event(&source, "ch_long", (now, text.clone())).await;
+        }
+        trial.event(&source, "ch_short", (trial.api.shared.clock.now(), b"{}".to_vec())).await;
+        let page = trial.ask("GET", "/story?document=ch_long", &Value::Null).await;
+        let (told, bytes) = (page.json(), page.bytes.len());
+        let events = told["events"].as_array().unwrap().len();
+        assert!(events > 1 && events < EVENTS_MAX && told["more"] == true, "{events} events");
+        assert!(bytes < PAGE_BYTES_MAX + 64 * 1024, "{bytes} bytes");
+        let short = trial.must("GET", "/story?document=ch_short", &Value::Null).await;
+        assert_eq!((short["events"].as_array().unwrap().len(), &short["more"]), (1, &Value::Bool(false)));
+    }
+
+    #[tokio::test]
+    async fn documents_are_looked_for_one_after_the_other() {
+        let searches = Searches::default();
+        let turn = searches.turn(PATIENCE).await.unwrap();
+        let busy = searches.turn(Duration::from_millis(10)).await.unwrap_err().into_response();
+        assert_eq!(busy.status(), StatusCode::TOO_MANY_REQUESTS);
+        drop(turn);
+        assert!(searches.turn(PATIENCE).await.is_ok());
     }
 }

@@ -26,6 +26,8 @@ use crate::{
 
 /// Rows of an answer.
 const ROWS_MAX: u32 = 5_000;
+/// Rows of a CSV.
+const CSV_ROWS_MAX: usize = 100_000;
 
 pub(crate) fn routes() -> ApiRouter<Api> {
     ApiRouter::new()
@@ -106,6 +108,30 @@ async fn rows(api: &Api, key: &Key, which: &Which) -> Result<(Vec<UsageRow>, Opt
     Ok((rows, full.then(|| skip.saturating_add(rows_max).to_string())))
 }
 
+/// All rows, unless so many are asked for.
+async fn whole(api: &Api, key: &Key, which: Which) -> Result<Vec<UsageRow>, Problem> {
+    if which.limit.is_some() {
+        return Ok(rows(api, key, &which).await?.0);
+    }
+    // The same time for every part.
+    let to = which.to.or(Some(api.shared.clock.now().as_millis()));
+    let from = which.from.or(to.map(|to| to.saturating_sub(MONTH_MS)));
+    let mut part = Which { from, to, limit: Some(ROWS_MAX), ..which };
+    let mut all = Vec::new();
+    loop {
+        let (more, next) = rows(api, key, &part).await?;
+        all.extend(more);
+        part.after = next.and_then(|next| next.parse().ok());
+        if all.len() > CSV_ROWS_MAX {
+            let text = "These are more than 100,000 rows: ask for a shorter time, by a longer period, or for parts with `limit` and `after`.";
+            return Err(Problem::unprocessable("too-many-rows", text));
+        }
+        if part.after.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
 /// Every number is what counting the rows says, and the sum over tenants is the host's total. With a key that is bound to
 /// an environment: of that alone.
 pub(crate) async fn list_usage(
@@ -123,13 +149,14 @@ pub(crate) async fn list_usage(
     Ok(axum::Json(List { items: items.collect(), next }))
 }
 
-/// `from,tenant,environment` and a column for each number; a first line names them.
+/// `from,tenant,environment` and a column for each number; a first line names them. Without `limit`, all rows that there
+/// are, up to 100,000.
 pub(crate) async fn list_usage_csv(
     State(api): State<Api>,
     AsReader(key): AsReader,
     Query(which): Query<Which>,
 ) -> Result<Text<Csv>, Problem> {
-    let (rows, _) = rows(&api, &key, &which).await?;
+    let rows = whole(&api, &key, which).await?;
     let mut text = format!("from,tenant,environment,{}\r\n", Usage::NAMES.join(","));
     for row in rows {
         let tenant = row.tenant.as_ref().map_or("", TenantId::as_str);
@@ -148,4 +175,31 @@ pub(crate) async fn list_stored(
     let stored = api.shared.store.stored_bytes(key.tenant.as_ref()).await?;
     let mine = stored.into_iter().filter(|s| key.environment.is_none_or(|only| s.environment == Some(only)));
     Ok(List::whole(mine.map(|s| Stored { tenant: s.tenant, environment: s.environment, bytes: s.bytes })))
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_domain::Timestamp;
+
+    use crate::trial::Trial;
+
+    #[tokio::test]
+    async fn a_csv_without_a_limit_is_whole() {
+        let trial = Trial::new().await;
+        let source = trial.source("hooks").await;
+        let hours = 1_200;
+        let stored = (1..=hours).map(|hour| {
+            let at = Timestamp::from_millis(hour * 3_600_000);
+            trial.event(&source, "ch_1", (at, b"{}".to_vec()))
+        });
+        futures::future::join_all(stored).await;
+        let lines = async |query: &str| {
+            let answered = trial.ask_tenant(&format!("/usage/csv?from=0&by=hour{query}")).await;
+            assert_eq!(answered.status.as_u16(), 200, "{:#}", answered.json());
+            String::from_utf8(answered.bytes).unwrap().lines().count() as u64
+        };
+        assert_eq!(lines("").await, hours + 1);
+        assert_eq!(lines("&limit=7&after=3").await, 8);
+        assert_eq!(lines("&after=1000").await, 201);
+    }
 }

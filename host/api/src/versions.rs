@@ -246,7 +246,7 @@ pub(crate) async fn put_shadow(
     Json(new): Json<NewShadow>,
 ) -> Result<Tagged<mappings::Answer>, Problem> {
     let store = &api.shared.store;
-    let _alone = etag::alone(&api).await;
+    let _alone = etag::alone(&api, &caller.scope.tenant).await;
     let mapping = store.mapping_get(&caller.scope, &id).await?;
     seen.check(&mappings::answer(&mapping))?;
     let settings = new.settings.map(Value::Object);
@@ -277,7 +277,7 @@ pub(crate) async fn delete_shadow(
     caller: InScope<Developer>,
     Id(id): Id<MappingId>,
 ) -> Result<Tagged<mappings::Answer>, Problem> {
-    let _alone = etag::alone(&api).await;
+    let _alone = etag::alone(&api, &caller.scope.tenant).await;
     let mapping = api.shared.store.mapping_get(&caller.scope, &id).await?;
     changed_shadow(&api, &mapping, None).await
 }
@@ -373,7 +373,7 @@ pub(crate) async fn put_canary(
     Json(new): Json<NewCanary>,
 ) -> Result<Tagged<mappings::Answer>, Problem> {
     let store = &api.shared.store;
-    let _alone = etag::alone(&api).await;
+    let _alone = etag::alone(&api, &caller.scope.tenant).await;
     let mapping = store.mapping_get(&caller.scope, &id).await?;
     seen.check(&mappings::answer(&mapping))?;
     if new.per_mille > 1_000 || new.runs_max == 0 {
@@ -420,7 +420,7 @@ pub(crate) async fn delete_canary(
     caller: InScope<Developer>,
     Id(id): Id<MappingId>,
 ) -> Result<Tagged<mappings::Answer>, Problem> {
-    let _alone = etag::alone(&api).await;
+    let _alone = etag::alone(&api, &caller.scope.tenant).await;
     let mapping = api.shared.store.mapping_get(&caller.scope, &id).await?;
     changed_canary(&api, &mapping, None).await
 }

@@ -285,6 +285,15 @@ impl Tenants {
         }
     }
 
+    /// Ends the alerts of the host before, which nobody remembers: what is still exceeded is told of again.
+    async fn end_forgotten(&self) -> Result<(), StoreError> {
+        let known: HashSet<Scope> = {
+            let known = self.lock();
+            known.values().flat_map(|of| of.alerts.keys().map(|(scope, _)| scope.clone())).collect()
+        };
+        self.store.alert_end_elsewhere(ALERT, known.into_iter().collect(), self.clock.now()).await.map(drop)
+    }
+
     /// Ends the alerts of what has not been exceeded for a while.
     async fn calm(&self) {
         let now = self.clock.monotonic();
@@ -313,7 +322,16 @@ fn title(quota: Exceeded) -> String {
 
 /// Keeps what is known up to date until the host stops.
 pub(crate) async fn watch(shared: Shared, mut stopped: watching::Receiver<bool>) {
+    let mut has_forgotten = true;
     while !*stopped.borrow() {
+        if has_forgotten {
+            match shared.tenants.end_forgotten().await {
+                Ok(()) => has_forgotten = false,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "old alerts cannot be ended");
+                }
+            }
+        }
         tokio::select! {
             () = tokio::time::sleep(KEPT_FOR) => {}
             _ = stopped.changed() => {}
@@ -322,5 +340,45 @@ pub(crate) async fn watch(shared: Shared, mut stopped: watching::Receiver<bool>)
             tracing::warn!(error = &error as &dyn std::error::Error, "how tenants stand cannot be read");
         }
         shared.tenants.calm().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_domain::{Environment, SystemClock};
+    use portolan_store::{
+        Page,
+        alert::{AlertFilter, Alerts as _},
+        sqlite::SqliteStore,
+        tenant::{Tenant, Tenants as _},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn alerts_of_the_host_before_end_and_those_of_this_one_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(SystemClock::new());
+        let store = SqliteStore::open(&folder.path().join("portolan.db")).unwrap();
+        let tenant = Tenant::new("one".to_owned(), clock.now());
+        store.tenant_create(tenant.clone()).await.unwrap();
+        let scope = |environment| Scope { tenant: tenant.id.clone(), environment };
+        let (old, new) = (scope(Environment::Sandbox), scope(Environment::Production));
+        let host = || Tenants::new(store.clone(), clock.clone(), Quotas::default());
+        let before = host();
+        before.refresh(&tenant.id).await.unwrap();
+        before.tell(&old, Exceeded::Events).await;
+        drop(before);
+
+        let after = host();
+        after.refresh(&tenant.id).await.unwrap();
+        after.tell(&new, Exceeded::Events).await;
+        after.end_forgotten().await.unwrap();
+        for (scope, open) in [(&old, 0), (&new, 1)] {
+            let page = Page { before: None, rows_max: 10 };
+            let alerts = store.alert_list(scope, AlertFilter::default(), page).await.unwrap();
+            let of_quotas = alerts.iter().filter(|alert| alert.code == ALERT && alert.resolved.is_none());
+            assert_eq!(of_quotas.count(), open, "{scope:?}");
+        }
     }
 }

@@ -157,6 +157,7 @@ macro_rules! store_conformance {
                 s5_a_late_owner_cannot_move_the_cursor,
                 s11_another_scopes_source_is_not_scheduled,
                 what_was_seen_of_an_object_is_remembered,
+                a_source_and_how_often_it_is_asked_are_stored_as_one,
             ];
             notices: [
                 s12_an_acknowledged_alert_counts_on_and_a_resolved_one_opens_anew,

@@ -8,20 +8,17 @@ use portolan_domain::{
     ConnectionId, Scope, Secret, SourceId,
     diff::{Difference, differences},
 };
-use portolan_store::{
-    connection::ConnectionRow, desk::EnvironmentSettings, lookup::LookupRow, mapping::MappingChange,
-    source::Source,
-};
+use portolan_store::{connection::ConnectionRow, mapping::MappingChange, run::Decision, source::Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Document, FORM, LOOKUP_ROWS_MAX, NAMES_MAX, Present, SettingsFile, module_file, rows_of};
+use super::{Document, FORM, LOOKUP_ROWS_MAX, NAMES_MAX, Present, SettingsFile, module_file};
 use crate::{
     Api,
     auth::{Admin, InScope},
     body::Json,
-    connections, etag,
+    connections, desk, etag, lookups,
     mappings::{self, NewMapping},
     problem::Problem,
     runs::Why,
@@ -29,6 +26,8 @@ use crate::{
     tenants::check_name,
     versions::{self, Wanted},
 };
+
+mod tables;
 
 /// Differences that are told of one thing.
 const TOLD_MAX: usize = 200;
@@ -106,8 +105,14 @@ pub(crate) async fn import_files(
     Json(import): Json<Import>,
 ) -> Result<axum::Json<Imported>, Problem> {
     check(&import.document)?;
-    let _alone = etag::alone(&api).await;
-    let importer = Importer { api: &api, caller: &caller, import: &import };
+    let why = import.why.clone().unwrap_or_else(|| "imported".to_owned());
+    let decision = Why::new(why).by(&caller, api.shared.clock.now())?;
+    // Who only looks keeps nobody from changing something.
+    let _alone = match import.apply {
+        true => Some(etag::alone(&api, &caller.scope.tenant).await),
+        false => None,
+    };
+    let importer = Importer { api: &api, scope: &caller.scope, import: &import, decision };
     let mut changes = Vec::new();
     importer.connections(&mut changes).await?;
     importer.sources(&mut changes).await?;
@@ -128,13 +133,21 @@ fn check(document: &Document) -> Result<(), Problem> {
         return refuse(format!("at most {LOOKUP_ROWS_MAX} rows, and {NAMES_MAX} of each noun"));
     }
     let all = document.connections.keys().chain(document.sources.keys()).chain(document.mappings.keys());
-    all.into_iter().try_for_each(|name| check_name(name))
+    all.into_iter().try_for_each(|name| check_name(name))?;
+    for (table, rows) in &document.lookup_tables {
+        let checked = lookups::check_texts(table, rows.keys().map(String::as_str));
+        checked.map_err(|problem| at(problem, "lookup_tables", table))?;
+    }
+    let settings = document.settings.as_ref().map_or(Ok(()), |settings| desk::check(settings.asked()));
+    settings.map_err(|problem| at(problem, "settings", "environment"))
 }
 
 struct Importer<'a> {
     api: &'a Api,
-    caller: &'a InScope<Admin>,
+    scope: &'a Scope,
     import: &'a Import,
+    /// Of the environment's settings.
+    decision: Decision,
 }
 
 /// Which thing a problem is about.
@@ -143,12 +156,8 @@ fn at(problem: Problem, noun: &str, name: &str) -> Problem {
 }
 
 impl Importer<'_> {
-    fn scope(&self) -> &Scope {
-        &self.caller.scope
-    }
-
     async fn connections(&self, changes: &mut Vec<FileChange>) -> Result<(), Problem> {
-        let present = Present::read(self.api, self.scope()).await?;
+        let present = Present::read(self.api, self.scope).await?;
         for (name, wanted) in &self.import.document.connections {
             let before = present.connections.get(name);
             let told =
@@ -201,10 +210,10 @@ impl Importer<'_> {
         wanted: super::ConnectionFile,
         secrets: &BTreeMap<String, Secret>,
     ) -> Result<(), Problem> {
-        let (store, now) = (&self.api.shared.store, self.api.shared.clock.now());
+        let now = self.api.shared.clock.now();
         let row = before.cloned().unwrap_or_else(|| ConnectionRow {
             id: ConnectionId::generate(now),
-            scope: self.scope().clone(),
+            scope: self.scope.clone(),
             name: name.to_owned(),
             connector: wanted.connector,
             settings: Value::Null,
@@ -214,20 +223,12 @@ impl Importer<'_> {
             created_at: now,
         });
         let row = ConnectionRow { settings: wanted.settings, ..row };
-        let row = connections::seal_and_check(self.api, row, secrets)?;
-        match before {
-            None => store.connection_create(row).await?,
-            Some(_) => {
-                store.connection_update(self.scope(), &row.id, row.settings, row.sealed_secrets).await?;
-                self.api.shared.gates.reset(row.id.as_str());
-                self.api.shared.deliveries_due.ring();
-            }
-        }
+        connections::put(self.api, (row, before.is_none()), secrets).await?;
         Ok(())
     }
 
     async fn sources(&self, changes: &mut Vec<FileChange>) -> Result<(), Problem> {
-        let present = Present::read(self.api, self.scope()).await?;
+        let present = Present::read(self.api, self.scope).await?;
         for (name, wanted) in &self.import.document.sources {
             let before = present.sources.get(name);
             let was = before.map(|source| json!(present.source_file(source)));
@@ -253,7 +254,7 @@ impl Importer<'_> {
                     let now = self.api.shared.clock.now();
                     let source = before.cloned().unwrap_or_else(|| Source {
                         id: SourceId::generate(now),
-                        scope: self.scope().clone(),
+                        scope: self.scope.clone(),
                         name: name.clone(),
                         system: wanted.system.clone(),
                         settings: Value::Null,
@@ -261,7 +262,11 @@ impl Importer<'_> {
                         created_at: now,
                     });
                     let source = Source { settings: settings.unwrap_or_default(), ..source };
-                    let secrets = given.cloned().unwrap_or(kept);
+                    let secrets = match before {
+                        // What is not given has an end, perhaps, and keeps it.
+                        Some(_) => given.filter(|_| change.secrets).cloned(),
+                        None => Some(given.cloned().unwrap_or_default()),
+                    };
                     sources::put(self.api, (source, before.is_none()), secrets)
                         .await
                         .map_err(|problem| at(problem, "sources", name))?;
@@ -284,35 +289,13 @@ impl Importer<'_> {
         Ok(settings)
     }
 
-    async fn tables(&self, changes: &mut Vec<FileChange>) -> Result<(), Problem> {
-        let store = &self.api.shared.store;
-        for (table, wanted) in &self.import.document.lookup_tables {
-            let before = rows_of(self.api, self.scope(), table).await?;
-            let was = (!before.is_empty()).then(|| json!(before));
-            let change = FileChange::of("lookup-table", table, was, &json!(wanted));
-            if wanted == &before {
-                continue;
-            }
-            if self.import.apply {
-                let rows: Vec<LookupRow> = wanted
-                    .iter()
-                    .map(|(key, value)| LookupRow { key: key.clone(), value: value.clone() })
-                    .collect();
-                crate::lookups::check(table, &rows).map_err(|problem| at(problem, "lookup_tables", table))?;
-                store.lookup_replace(self.scope(), table, rows).await?;
-            }
-            changes.push(change);
-        }
-        Ok(())
-    }
-
     async fn mappings(&self, changes: &mut Vec<FileChange>) -> Result<(), Problem> {
-        let present = Present::read(self.api, self.scope()).await?;
+        let present = Present::read(self.api, self.scope).await?;
         for (name, wanted) in &self.import.document.mappings {
             let before = present.mappings.get(name);
             let was = match before {
                 Some(mapping) => {
-                    let module = module_file(self.api, self.scope(), &mapping.module).await?;
+                    let module = module_file(self.api, self.scope, &mapping.module).await?;
                     Some(present.mapping_file(mapping, module))
                 }
                 None => None,
@@ -320,7 +303,7 @@ impl Importer<'_> {
             // Names and versions of modules are for people: the digest says which it is.
             let mut told = wanted.clone();
             let digest = &wanted.module.digest;
-            let module = self.api.shared.store.module_get(&self.scope().tenant, digest).await;
+            let module = self.api.shared.store.module_get(&self.scope.tenant, digest).await;
             if let Ok(module) = &module {
                 told.module.name.clone_from(&module.description.name);
                 told.module.version.clone_from(&module.description.version);
@@ -381,7 +364,7 @@ impl Importer<'_> {
             wanted.settings.clone(),
             self.connections_by_id(present, &wanted.connections)?,
         );
-        let mapping = mappings::made(self.api, self.scope(), new).await?;
+        let mapping = mappings::made(self.api, self.scope, new).await?;
         let grants = wanted.grants.clone().filter(|grants| mapping.life.grants.as_ref() != Some(grants));
         if grants.is_none() && wanted.enabled {
             return Ok(());
@@ -412,7 +395,7 @@ impl Importer<'_> {
             grants: wanted.grants.clone().filter(|grants| before.life.grants.as_ref() != Some(grants)),
         };
         if pin.module.is_some() || pin.settings.is_some() {
-            versions::demand_replay(self.api, self.scope(), 0).await?;
+            versions::demand_replay(self.api, self.scope, 0).await?;
         }
         let pin = pin.checked(self.api, before).await?;
         self.update(before, MappingChange { pin, enabled: Some(wanted.enabled), ..MappingChange::default() })
@@ -425,7 +408,7 @@ impl Importer<'_> {
         change: MappingChange,
     ) -> Result<(), Problem> {
         let now = self.api.shared.clock.now();
-        self.api.shared.store.mapping_update(self.scope(), &mapping.id, change, now).await?;
+        self.api.shared.store.mapping_update(self.scope, &mapping.id, change, now).await?;
         self.api.shared.routes.forget();
         Ok(())
     }
@@ -433,20 +416,16 @@ impl Importer<'_> {
     async fn settings(&self, changes: &mut Vec<FileChange>) -> Result<(), Problem> {
         let Some(wanted) = &self.import.document.settings else { return Ok(()) };
         let store = &self.api.shared.store;
-        let before = store.environment_settings(self.scope()).await?;
+        let before = store.environment_settings(self.scope).await?;
         let was = SettingsFile { four_eyes: before.four_eyes, replay_events_min: before.replay_events_min };
         let mut change = FileChange::of("settings", "environment", Some(json!(was)), &json!(wanted));
         if !change.is_change() {
             return Ok(());
         }
         if self.import.apply {
-            let why = self.import.why.clone().unwrap_or_else(|| "imported".to_owned());
-            let decision = Why::new(why).by(self.caller, self.api.shared.clock.now())?;
-            let settings = EnvironmentSettings {
-                four_eyes: wanted.four_eyes,
-                replay_events_min: wanted.replay_events_min,
-            };
-            let decided = store.environment_settings_put(self.scope(), settings, decision).await?;
+            let settings = wanted.asked();
+            let decision = self.decision.clone();
+            let decided = store.environment_settings_put(self.scope, settings, decision).await?;
             if decided == portolan_store::run::Decided::Proposed {
                 change.problem = Some("four eyes: it waits for a second key".to_owned());
             }
@@ -455,3 +434,6 @@ impl Importer<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

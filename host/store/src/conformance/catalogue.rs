@@ -20,7 +20,7 @@ use crate::{
     key::{Key, Role},
     lookup::{LookupChange, LookupRow, LookupTable, ROWS_PER_WRITE_MAX, VERSIONS_MAX},
     mapping::{Mapping, MappingChange},
-    source::Source,
+    source::{Source, SourceChange},
     tenant::Tenant,
 };
 
@@ -38,7 +38,7 @@ pub async fn names_are_unique_in_their_scope(place: &dyn Place) {
     let store = &world.store;
     assert_ne!(world.scope, other.scope, "both have a source called hooks");
     let source = Source { id: SourceId::generate(START), ..world.a_source("hooks") };
-    assert!(conflicts(store.source_create(source).await));
+    assert!(conflicts(store.source_create(source, None).await));
     let connection = ConnectionRow { id: ConnectionId::generate(START), ..world.a_connection("erp") };
     assert!(conflicts(store.connection_create(connection).await));
     let mapping = Mapping { id: MappingId::generate(START), ..world.a_mapping("orders") };
@@ -56,8 +56,10 @@ pub async fn what_is_configured_reads_back_as_it_was_stored(place: &dyn Place) {
     assert_eq!(store.mapping_get(scope, &world.mapping).await.unwrap(), world.a_mapping("orders"));
     assert_eq!(store.mapping_of_source(scope, &world.source).await.unwrap(), [world.a_mapping("orders")]);
 
-    store.source_update(scope, &world.source, json!({}), vec![9]).await.unwrap();
-    assert_eq!(store.source_at(&world.source).await.unwrap().sealed_secrets, [9]);
+    let secrets = SourceChange { sealed_secrets: Some(vec![9]), ..SourceChange::default() };
+    store.source_update(scope, &world.source, secrets, START).await.unwrap();
+    let source = Source { sealed_secrets: vec![9], ..world.a_source("hooks") };
+    assert_eq!(store.source_at(&world.source).await.unwrap(), source, "what is not named stays");
     store.connection_update(scope, &world.connection, json!({"client": "200"}), vec![8]).await.unwrap();
     let connection = store.connection_get(scope, &world.connection).await.unwrap();
     assert_eq!((connection.revision, connection.settings), (2, json!({"client": "200"})));
@@ -248,7 +250,7 @@ pub async fn s11_another_scope_sees_nothing(place: &dyn Place) {
         assert!(absent(store.delivery_get(scope, &delivery.id).await));
         assert!(absent(store.mapping_get(scope, &world.mapping).await));
         assert!(absent(store.source_get(scope, &world.source).await));
-        assert!(absent(store.source_update(scope, &world.source, json!({}), vec![]).await));
+        assert!(absent(store.source_update(scope, &world.source, SourceChange::default(), START).await));
         assert!(absent(store.connection_get(scope, &world.connection).await));
         assert!(absent(store.connection_update(scope, &world.connection, json!({}), vec![]).await));
         assert!(absent(store.mapping_update(scope, &world.mapping, MappingChange::default(), START).await));

@@ -303,9 +303,9 @@ pub async fn a_replay_that_gave_way_is_gone_at_once_and_its_items_are_removed_in
         items: part.inputs.iter().map(item).collect(),
         tally: held.replay.tally.clone(),
         cursor: part.cursor,
-        leased_until: at(60),
     };
-    let done = store.replay_progress(&oldest.id, &held.lease, progress, START).await.unwrap();
+    let rests = (Some(progress), ReplayEnd::Rests { until: START });
+    let done = store.replay_end(&oldest.id, &held.lease, rests, START).await.unwrap();
     assert_eq!(done, Finish::Done);
     store.replay_cancel(scope, &oldest.id, START).await.unwrap();
     for _ in 0..49 {

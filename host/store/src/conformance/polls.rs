@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portolan_domain::contract::Severity;
+use portolan_domain::{SourceId, contract::Severity};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Finish, StoreError,
     poll::{PollClaim, PollEnd, Sight},
+    source::{PolledSettings, Source, SourceChange},
 };
 
 const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
@@ -77,6 +78,39 @@ pub async fn s11_another_scopes_source_is_not_scheduled(place: &dyn Place) {
     let refused = one.store.poll_schedule(&one.scope, &other.source, MINUTE, START).await;
     assert!(matches!(refused, Err(StoreError::NotFound)));
     assert!(matches!(one.store.poll_state(&one.scope, &other.source).await, Err(StoreError::NotFound)));
+}
+
+/// Settings that say how often the source is asked.
+fn settings(poll: Option<Duration>) -> SourceChange {
+    let settings = PolledSettings { settings: json!({ "polled": poll.is_some() }), poll };
+    SourceChange { settings: Some(settings), ..SourceChange::default() }
+}
+
+pub async fn a_source_and_how_often_it_is_asked_are_stored_as_one(place: &dyn Place) {
+    let world = World::new(place.open().await).await;
+    let (store, scope) = (&world.store, &world.scope);
+    let polled = Source { id: SourceId::generate(START), ..world.a_source("polled") };
+    store.source_create(polled.clone(), MINUTE).await.unwrap();
+    let first = claim(&world, 0).await.remove(0);
+    assert_eq!(first.source, polled.id, "asked at once");
+    assert_eq!(store.poll_finish(&first, scope, done(json!(7)), at(1)).await.unwrap(), Finish::Done);
+    let secrets = SourceChange { sealed_secrets: Some(vec![9]), ..SourceChange::default() };
+    store.source_update(scope, &polled.id, secrets, at(2)).await.unwrap();
+    assert_eq!(store.poll_state(scope, &polled.id).await.unwrap().unwrap().due_at, at(61), "it stays");
+    store.source_update(scope, &polled.id, settings(MINUTE), at(3)).await.unwrap();
+    let again = claim(&world, 3).await.remove(0);
+    assert_eq!(again.cursor, json!(7), "asked at once, from where it was");
+    store.source_update(scope, &polled.id, settings(None), at(4)).await.unwrap();
+    assert_eq!(store.poll_state(scope, &polled.id).await.unwrap(), None);
+    let kept = Source { settings: json!({ "polled": false }), sealed_secrets: vec![9], ..polled };
+    assert_eq!(store.source_at(&kept.id).await.unwrap(), kept);
+
+    let other = World::new(world.store.clone()).await;
+    let refused = store.source_update(scope, &other.source, settings(MINUTE), at(5)).await;
+    assert!(matches!(refused, Err(StoreError::NotFound)));
+    let twin = Source { id: SourceId::generate(START), ..world.a_source("hooks") };
+    assert!(matches!(store.source_create(twin, MINUTE).await, Err(StoreError::Conflict(_))));
+    assert!(claim(&world, 10_000).await.is_empty(), "what was refused is not asked");
 }
 
 pub async fn what_was_seen_of_an_object_is_remembered(place: &dyn Place) {

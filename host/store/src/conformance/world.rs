@@ -61,7 +61,7 @@ impl World {
             connection: ConnectionId::generate(START),
             mapping: MappingId::generate(START),
         };
-        world.store.source_create(world.a_source("hooks")).await.unwrap();
+        world.store.source_create(world.a_source("hooks"), None).await.unwrap();
         world.store.connection_create(world.a_connection("erp")).await.unwrap();
         world.store.module_create(world.a_module(b"m"), b"m".to_vec()).await.unwrap();
         world.store.mapping_create(world.a_mapping("orders")).await.unwrap();

@@ -62,6 +62,25 @@ fn own(conn: &Connection, scope: &Scope, source: &SourceId) -> Result<(), StoreE
     first(conn, OWN, params, |c| c.get::<i64>())?.map(|_| ()).ok_or(StoreError::NotFound)
 }
 
+/// Has a source asked at once and then every so often; or no longer. Whose it is was looked at.
+pub(super) fn schedule(
+    conn: &Connection,
+    source: &SourceId,
+    every: Option<Duration>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(every) = every else {
+        change(conn, "DELETE FROM polls WHERE source = ?1", [source.as_str()])?;
+        return Ok(());
+    };
+    let every_ms = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
+    let sql = "INSERT INTO polls (source, every_ms, wake_at) VALUES (?1, ?2, ?3)
+               ON CONFLICT (source) DO UPDATE SET every_ms = excluded.every_ms,
+                   wake_at = CASE WHEN lease_owner IS NULL THEN excluded.wake_at ELSE wake_at END";
+    change(conn, sql, params![source.as_str(), every_ms, millis(now)])?;
+    Ok(())
+}
+
 /// Ends every lease that `owner` does not hold.
 pub(super) fn end_foreign(conn: &Connection, owner: &str, now: Timestamp) -> Result<u64, StoreError> {
     let sql = "UPDATE polls SET wake_at = ?2, lease_owner = NULL WHERE lease_owner IS NOT NULL AND lease_owner <> ?1";
@@ -80,16 +99,7 @@ impl Polls for SqliteStore {
         let (scope, source) = (scope.clone(), source.clone());
         self.write(move |tx| {
             own(tx.conn, &scope, &source)?;
-            let Some(every) = every else {
-                change(tx.conn, "DELETE FROM polls WHERE source = ?1", [source.as_str()])?;
-                return Ok(());
-            };
-            let every_ms = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
-            let sql = "INSERT INTO polls (source, every_ms, wake_at) VALUES (?1, ?2, ?3)
-                       ON CONFLICT (source) DO UPDATE SET every_ms = excluded.every_ms,
-                           wake_at = CASE WHEN lease_owner IS NULL THEN excluded.wake_at ELSE wake_at END";
-            change(tx.conn, sql, params![source.as_str(), every_ms, millis(now)])?;
-            Ok(())
+            schedule(tx.conn, &source, every, now)
         })
         .await
     }

@@ -1,18 +1,20 @@
 //! Sources.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use portolan_domain::{Scope, SourceId};
+use portolan_domain::{Scope, SourceId, Timestamp};
 use rusqlite::params;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
-    SqliteStore,
+    SqliteStore, poll,
     row::{Columns, all, change, first, json, millis, slice},
 };
 use crate::{
     Page, StoreError,
     audit::Change,
-    source::{Source, Sources},
+    source::{Source, SourceChange, Sources},
 };
 
 macro_rules! columns {
@@ -35,7 +37,7 @@ fn read(c: &mut Columns<'_, '_>) -> Result<Source, StoreError> {
 
 #[async_trait]
 impl Sources for SqliteStore {
-    async fn source_create(&self, source: Source) -> Result<(), StoreError> {
+    async fn source_create(&self, source: Source, every: Option<Duration>) -> Result<(), StoreError> {
         self.audited(
             Change::of(&source.scope, "source.create", source.id.as_str())
                 .with(json!({ "name": source.name, "system": source.system })),
@@ -56,7 +58,7 @@ impl Sources for SqliteStore {
                         millis(source.created_at)
                     ],
                 )?;
-                Ok(())
+                poll::schedule(tx.conn, &source.id, every, source.created_at)
             },
         )
         .await
@@ -89,24 +91,28 @@ impl Sources for SqliteStore {
         &self,
         scope: &Scope,
         id: &SourceId,
-        settings: Value,
-        sealed_secrets: Vec<u8>,
+        wanted: SourceChange,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
         let (scope, id) = (scope.clone(), id.clone());
         self.audited(Change::of(&scope, "source.update", id.as_str()), move |tx| {
             let changed = change(
                 tx.conn,
-                "UPDATE sources SET settings = ?4, sealed_secrets = ?5
+                "UPDATE sources SET settings = coalesce(?4, settings), sealed_secrets = coalesce(?5, sealed_secrets)
                  WHERE id = ?1 AND tenant = ?2 AND environment = ?3",
                 params![
                     id.as_str(),
                     scope.tenant.as_str(),
                     scope.environment.as_str(),
-                    json(&settings),
-                    sealed_secrets
+                    wanted.settings.as_ref().and_then(|new| json(&new.settings)),
+                    wanted.sealed_secrets
                 ],
             )?;
-            if changed == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+            match wanted.settings {
+                _ if changed == 0 => Err(StoreError::NotFound),
+                Some(new) => poll::schedule(tx.conn, &id, new.poll, now),
+                None => Ok(()),
+            }
         })
         .await
     }
