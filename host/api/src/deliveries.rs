@@ -161,6 +161,9 @@ pub(crate) struct Assignment {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Redriven {
     redriven: u32,
+    /// Dead letters that match and were passed over, because it is in doubt whether they were carried out: at most `limit` are
+    /// counted. Look into the other system and redrive these one by one.
+    passed_over: u32,
     /// Whether there are more: ask again with `until`.
     more: bool,
     /// Milliseconds since 1970.
@@ -225,9 +228,10 @@ pub(crate) async fn redrive_deliveries(
     };
     let limit = many.limit.unwrap_or(REDRIVEN_MAX).clamp(1, REDRIVEN_MAX);
     let decision = Why::new(many.why).by(&caller, now)?;
-    let redriven = api.shared.store.delivery_redrive_matching(&caller.scope, filter, limit, decision).await?;
+    let counts = api.shared.store.delivery_redrive_matching(&caller.scope, filter, limit, decision).await?;
+    let (redriven, passed_over) = counts;
     api.shared.deliveries_due.ring();
-    Ok(axum::Json(Redriven { redriven, more: redriven >= limit, until }))
+    Ok(axum::Json(Redriven { redriven, passed_over, more: redriven >= limit, until }))
 }
 
 /// What a person writes is no longer than what a module may.

@@ -42,6 +42,8 @@ pub(crate) struct Answer {
     id: TenantId,
     name: String,
     state: TenantState,
+    /// Whether its work is paused.
+    paused: bool,
     /// Those in which something is not finished, or an alert is not resolved.
     environments: Vec<InEnvironment>,
 }
@@ -118,6 +120,7 @@ fn answer(tenant: &Tenant, backlog: &BTreeMap<Scope, Backlog>, oldest: &HashMap<
         id: tenant.id.clone(),
         name: tenant.name.clone(),
         state: tenant.state,
+        paused: tenant.paused,
         environments: environments.collect(),
     }
 }

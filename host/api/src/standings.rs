@@ -22,6 +22,7 @@ use crate::{
     answer::{Tagged, Time},
     auth::{AsOperator, OfTenant, OfWholeTenant, Viewer},
     body::Json,
+    desk::DecisionAnswer,
     etag::{self, IfMatch, Seen},
     openapi::op,
     params::Tenant,
@@ -126,7 +127,9 @@ pub(crate) struct Answer {
     name: String,
     created_at: Time,
     state: TenantState,
-    /// Who decided so: a key's id, or `host`; null while nobody has.
+    /// Who paused its work, and why; then its events wait. Null when nobody did.
+    paused: Option<DecisionAnswer>,
+    /// Who decided on its state: a key's id, or `host`; null while nobody has.
     decided_by: Option<String>,
     why: Option<String>,
     decided_at: Option<Time>,
@@ -154,7 +157,7 @@ impl Seen for Answer {
     }
 }
 
-fn answer(api: &Api, standing: &Standing) -> Answer {
+fn answer(api: &Api, standing: &Standing, paused: Option<&Decision>) -> Answer {
     let tenant = &standing.tenant;
     let decided = standing.decided.as_ref();
     let exceeded = api.shared.tenants.exceeded(&tenant.id);
@@ -163,6 +166,7 @@ fn answer(api: &Api, standing: &Standing) -> Answer {
         name: tenant.name.clone(),
         created_at: tenant.created_at.into(),
         state: tenant.state,
+        paused: paused.map(DecisionAnswer::from),
         decided_by: decided.map(|decided| decided.by.clone()),
         why: decided.map(|decided| decided.why.clone()),
         decided_at: decided.map(|decided| decided.at.into()),
@@ -179,7 +183,9 @@ fn answer(api: &Api, standing: &Standing) -> Answer {
 }
 
 async fn seen(api: &Api, tenant: &TenantId) -> Result<Answer, Problem> {
-    Ok(answer(api, &api.shared.store.standing(tenant).await?))
+    let standing = api.shared.store.standing(tenant).await?;
+    let paused = api.shared.store.tenant_paused(tenant).await?;
+    Ok(answer(api, &standing, paused.as_ref()))
 }
 
 pub(crate) async fn get_tenant(

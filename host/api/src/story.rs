@@ -2,13 +2,23 @@
 //! with its digest, what it was told and what it decided, every delivery with every attempt, every decision of a person,
 //! every alert; and back.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use aide::axum::{ApiRouter, routing::get_with};
 use axum::{extract::State, http::StatusCode};
-use portolan_domain::{EventId, ModuleDigest, Scope, contract::ReferenceKey};
+use portolan_domain::{
+    EventId, ModuleDigest, Scope,
+    contract::ReferenceKey,
+    state::{DeliveryState, RunState},
+};
 use portolan_pipeline::traces::trace_id;
-use portolan_store::{Store, StoreError, event::Event, reference::Trail};
+use portolan_store::{
+    Store, StoreError,
+    delivery::Delivery,
+    event::Event,
+    reference::Trail,
+    run::{Decision, Run},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -119,6 +129,16 @@ pub(crate) struct Whole {
     alerts: Vec<alerts::Answer>,
 }
 
+/// A pause that keeps something waiting.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct HeldUp {
+    /// `tenant`, `mapping`, `module` or `connection`.
+    what: &'static str,
+    /// Its id.
+    id: String,
+    paused: desk::DecisionAnswer,
+}
+
 /// A run and everything about it.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct RunOfStory {
@@ -129,6 +149,8 @@ pub(crate) struct RunOfStory {
     /// The module's name and version, as it says itself.
     module_name: Option<String>,
     module_version: Option<String>,
+    /// What is paused and keeps it, or a delivery of it, waiting.
+    held_up: Vec<HeldUp>,
     /// What people decided about it.
     decisions: Vec<desk::PastAnswer>,
     /// Each with every attempt and decision.
@@ -224,6 +246,7 @@ async fn whole(store: &dyn Store, scope: &Scope, id: &EventId) -> Result<Whole, 
     let mut runs = Vec::new();
     for run in store.run_of_event(scope, id).await? {
         let rows = store.delivery_of_run(scope, &run.id).await?;
+        let held_up = held_up(store, scope, (&run, &rows)).await?;
         standings.push(events::standing_of_run(&run, &rows));
         let mut told = Vec::with_capacity(rows.len());
         for row in rows {
@@ -237,6 +260,7 @@ async fn whole(store: &dyn Store, scope: &Scope, id: &EventId) -> Result<Whole, 
             mapping_name: store.mapping_get(scope, &run.mapping).await.ok().map(|mapping| mapping.name),
             module_name,
             module_version,
+            held_up,
             decisions: decisions.iter().map(desk::PastAnswer::from).collect(),
             deliveries: told,
             run: runs::answer(&run),
@@ -252,6 +276,39 @@ async fn whole(store: &dyn Store, scope: &Scope, id: &EventId) -> Result<Whole, 
         runs,
         alerts: alerts.iter().map(alerts::answer).collect(),
     })
+}
+
+/// The pauses that keep a run, or deliveries of it, waiting now.
+async fn held_up(
+    store: &dyn Store,
+    scope: &Scope,
+    (run, deliveries): (&Run, &[Delivery]),
+) -> Result<Vec<HeldUp>, Problem> {
+    let mut found = Vec::new();
+    let mut tell = |what, id: String, paused: Option<&Decision>| {
+        let paused = paused.map(desk::DecisionAnswer::from);
+        found.extend(paused.map(|paused| HeldUp { what, id, paused }));
+    };
+    let waits =
+        |delivery: &&Delivery| matches!(delivery.state, DeliveryState::Pending | DeliveryState::Waiting);
+    let connections: BTreeSet<_> =
+        deliveries.iter().filter(waits).map(|delivery| delivery.connection.clone()).collect();
+    if run.state != RunState::Pending && connections.is_empty() {
+        return Ok(found);
+    }
+    let tenant = store.tenant_paused(&scope.tenant).await?;
+    tell("tenant", scope.tenant.to_string(), tenant.as_ref());
+    if run.state == RunState::Pending {
+        let mapping = store.mapping_get(scope, &run.mapping).await?;
+        tell("mapping", run.mapping.to_string(), mapping.life.paused.as_ref());
+        let module = store.module_get(&scope.tenant, &mapping.module).await?;
+        tell("module", mapping.module.to_string(), module.paused.as_ref());
+    }
+    for id in connections {
+        let connection = store.connection_get(scope, &id).await?;
+        tell("connection", id.to_string(), connection.paused.as_ref());
+    }
+    Ok(found)
 }
 
 fn payload(event: Event) -> Option<String> {

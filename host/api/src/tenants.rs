@@ -44,6 +44,8 @@ pub(crate) struct Answer {
     name: String,
     created_at: Time,
     state: TenantState,
+    /// Whether its work is paused.
+    paused: bool,
 }
 
 /// A tenant that was just made.
@@ -96,6 +98,7 @@ fn answer(tenant: &Tenant) -> Answer {
         name: tenant.name.clone(),
         created_at: tenant.created_at.into(),
         state: tenant.state,
+        paused: tenant.paused,
     }
 }
 

@@ -145,6 +145,11 @@ fn tell_run(told: &mut Told, run: &Value) {
     told.say(2, "claimed", at(run, "/attempts"));
     told.say(2, "cost", at(run, "/cost"));
     told.say(2, "reason", at(run, "/reason"));
+    for held_up in items(at(run, "/held_up")) {
+        let [what, id, by, why, since] =
+            ["/what", "/id", "/paused/by", "/paused/why", "/paused/at"].map(|name| plain(at(held_up, name)));
+        told.line(2, &format!("waits: {what} {id} is paused by {by} since {since}: {why}"));
+    }
     for fact in items(at(run, "/facts")) {
         told.say(2, "asked", at(fact, "/need"));
         told.say(3, "told", at(fact, "/answer"));

@@ -342,14 +342,15 @@ pub trait Deliveries: Send + Sync {
         decision: Decision,
     ) -> Result<(), StoreError>;
     /// Redrives dead deliveries that match, oldest first, at most `rows_max`. Answers how many; fewer than `rows_max`
-    /// means that none is left. Those in doubt are redriven one by one only.
+    /// means that none is left. Those in doubt are redriven one by one only: the second number says how many of these match,
+    /// `rows_max` at most.
     async fn delivery_redrive_matching(
         &self,
         scope: &Scope,
         filter: DeliveryFilter,
         rows_max: u32,
         decision: Decision,
-    ) -> Result<u32, StoreError>;
+    ) -> Result<(u32, u32), StoreError>;
     /// One delivery of a scope.
     async fn delivery_get(&self, scope: &Scope, id: &DeliveryId) -> Result<Delivery, StoreError>;
     /// The attempts of a delivery, oldest first.

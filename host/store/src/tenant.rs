@@ -16,13 +16,15 @@ pub struct Tenant {
     pub created_at: Timestamp,
     /// Whether it is served.
     pub state: TenantState,
+    /// Whether its work is paused.
+    pub paused: bool,
 }
 
 impl Tenant {
     /// A new one, which is served.
     #[must_use]
     pub fn new(name: String, now: Timestamp) -> Self {
-        Self { id: TenantId::generate(now), name, created_at: now, state: TenantState::Active }
+        Self { id: TenantId::generate(now), name, created_at: now, state: TenantState::Active, paused: false }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{Read, Stdin, stdin};
 
 use anyhow::{Context, bail};
 use clap::ArgMatches;
+use portolan_domain::{Clock, SystemClock, Timestamp};
 use reqwest::Method;
 use serde_json::{Map, Value};
 
@@ -57,20 +58,21 @@ pub(super) fn request(operation: &Operation, matches: &ArgMatches) -> anyhow::Re
     let mut path = operation.path.clone();
     let mut query = Vec::new();
     let mut headers = Vec::new();
+    let mut inputs = Inputs { stdin: Some(stdin()) };
     for parameter in &operation.parameters {
         let field = &parameter.field;
         let id = if field.name == "portolan-tenant" { TENANT } else { field.name.as_str() };
         let Some(value) = matches.get_one::<String>(id) else { continue };
         match parameter.place {
             Place::Path => path = path.replace(&format!("{{{}}}", field.name), &encoded(value)),
-            Place::Query => query.push((field.name.clone(), value.clone())),
-            Place::Head => headers.push((field.name.clone(), value.clone())),
+            Place::Query => query.push((field.name.clone(), moment(field, value)?)),
+            Place::Head => headers.push((field.name.clone(), inputs.contents(value)?)),
         }
     }
     let body = match &operation.body {
         Body::None => None,
         Body::Json(fields) => {
-            let json = json(fields, matches, &mut Inputs { stdin: Some(stdin()) })?;
+            let json = json(fields, matches, &mut inputs)?;
             Some(("application/json", json.to_string().into_bytes()))
         }
         Body::Bytes => Some(("application/octet-stream", file(matches)?)),
@@ -112,7 +114,9 @@ fn value_of<R: Read>(field: &Field, values: &[&String], inputs: &mut Inputs<R>) 
     let single = || values.last().map_or("", |value| value.as_str());
     Ok(match &field.kind {
         Kind::Text | Kind::Choice(_) => Value::String(inputs.contents(single())?),
-        Kind::Number | Kind::Flag => serde_json::from_str(single()).context("a number, true or false")?,
+        Kind::Number | Kind::Flag => {
+            serde_json::from_str(&moment(field, single())?).context("a number, true or false")?
+        }
         Kind::List => Value::Array(
             values
                 .iter()
@@ -121,6 +125,33 @@ fn value_of<R: Read>(field: &Field, values: &[&String], inputs: &mut Inputs<R>) 
         ),
         Kind::Structure => structure(values, inputs)?,
     })
+}
+
+/// A time, which the API takes in milliseconds since 1970, may be given as answers tell it (RFC 3339), or as so long ago:
+/// `90s`, `15m`, `2h`, `7d`. Anything else stays.
+fn moment(field: &Field, text: &str) -> anyhow::Result<String> {
+    if !field.about.contains("milliseconds since 1970") {
+        return Ok(text.to_owned());
+    }
+    if text.contains('T') {
+        let time: Timestamp = text.parse().with_context(|| format!("--{}", flag(field)))?;
+        return Ok(time.as_millis().to_string());
+    }
+    let seconds = |unit: char| match unit {
+        's' => Some(1),
+        'm' => Some(60),
+        'h' => Some(3_600),
+        'd' => Some(86_400),
+        _ => None,
+    };
+    let ago = text.chars().last().and_then(seconds).and_then(|unit: u64| {
+        let number: u64 = text.get(..text.len() - 1)?.parse().ok()?;
+        number.checked_mul(unit)?.checked_mul(1_000)
+    });
+    Ok(ago.map_or_else(
+        || text.to_owned(),
+        |ago| SystemClock::new().now().as_millis().saturating_sub(ago).to_string(),
+    ))
 }
 
 /// JSON as a whole (`{…}`, `[…]`, `null`, `@file`), or once for each field `name=value`, which is a text, or `name:=json`:
@@ -226,6 +257,26 @@ mod tests {
             std::fs::write(&file, kept).unwrap();
             assert_eq!(of(&[&format!("a=@{}", file.display())]).unwrap(), json!({ "a": read }), "{kept:?}");
         }
+    }
+
+    #[test]
+    fn a_time_is_given_as_it_is_told_or_as_so_long_ago() {
+        let field = |about: &str| Field {
+            name: "since".to_owned(),
+            about: about.to_owned(),
+            required: false,
+            kind: Kind::Number,
+        };
+        let time = field("Changed last at or after this: milliseconds since 1970.");
+        assert_eq!(moment(&time, "1970-01-01T00:00:01.5Z").unwrap(), "1500");
+        assert_eq!(moment(&time, "1500").unwrap(), "1500");
+        assert!(moment(&time, "no Time").unwrap_err().to_string().contains("--since"));
+        let now = SystemClock::new().now().as_millis();
+        let ago = |text: &str| now - moment(&time, text).unwrap().parse::<u64>().unwrap();
+        assert!(
+            ago("90s") <= 90_000 && ago("90s") > 30_000 && ago("2h") > 7_000_000 && ago("7d") > 600_000_000
+        );
+        assert_eq!(moment(&field("How many."), "7d").unwrap(), "7d");
     }
 
     #[test]

@@ -19,7 +19,8 @@ only when it was done. Lists are told in pages: stderr says how to ask for the n
 Where a value is a text, `@FILE` is what the file holds, `env:NAME` what the variable holds (secrets belong there: a command
 line stands in the list of processes), and `-` what comes on stdin, which one value can have; the line break at the end of a
 file and of stdin is left out. Where it is a structure, give JSON, or once for each field `NAME=VALUE`, which is a text, or
-`NAME:=JSON`: `--settings company=01 --settings requests_per_second:=5`. `--json` gives the whole body at once.
+`NAME:=JSON`: `--settings company=01 --settings requests_per_second:=5`. `--json` gives the whole body at once. A time is given
+as answers tell it (RFC 3339), in milliseconds since 1970, or as so long ago: `90s`, `15m`, `2h`, `7d`.
 ";
 
 /// The page.

@@ -6,7 +6,10 @@ use serde_json::{Map, Value};
 use crate::print::{printable, printable_lines};
 
 /// The columns that say most, in this order; a table has at most [`COLUMNS_MAX`].
-const COLUMNS: [&str; 36] = [
+const COLUMNS: &[&str] = &[
+    "from",
+    "tenant",
+    "environment",
     "id",
     "digest",
     "number",
@@ -26,6 +29,10 @@ const COLUMNS: [&str; 36] = [
     "version",
     "enabled",
     "breaker",
+    "paused",
+    "in_doubt",
+    "reason",
+    "event",
     "title",
     "action",
     "subject",
@@ -35,7 +42,13 @@ const COLUMNS: [&str; 36] = [
     "count",
     "rows",
     "value",
-    "environment",
+    "events",
+    "environments",
+    "runs",
+    "deliveries",
+    "alerts",
+    "fuel",
+    "bytes",
     "open",
     "received_at",
     "last_at",
@@ -46,11 +59,12 @@ const COLUMNS: [&str; 36] = [
 ];
 const COLUMNS_MAX: usize = 8;
 /// Longer cells are cut.
-const CELL_CHARS_MAX: usize = 64;
+const CELL_CHARS_MAX: usize = 100;
 
 /// A list as a table; what is not told there is in `show` and in `--output json`.
 pub(super) fn table(items: &[Value]) -> String {
-    let has = |name: &str| items.iter().any(|item| item.get(name).is_some_and(|value| !is_nested(value)));
+    let has =
+        |name: &str| items.iter().any(|item| item.get(name).is_some_and(|value| brief(value).is_some()));
     let mut columns: Vec<String> =
         COLUMNS.iter().filter(|name| has(name)).take(COLUMNS_MAX).map(|name| (*name).to_owned()).collect();
     if columns.is_empty() {
@@ -72,7 +86,7 @@ pub(super) fn table(items: &[Value]) -> String {
 }
 
 fn cell(value: &Value) -> String {
-    let text = printable(&scalar(value));
+    let text = printable(&brief(value).unwrap_or_else(|| scalar(value)));
     match text.char_indices().nth(CELL_CHARS_MAX) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text,
@@ -85,6 +99,35 @@ fn scalar(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
     }
+}
+
+/// What a cell can say of a value: of a reason its code and message, of a pause why, of counts each; nothing of what is
+/// larger.
+fn brief(value: &Value) -> Option<String> {
+    let fields = match value {
+        Value::Object(fields) => fields,
+        Value::Array(items) => return parts(items),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return Some(scalar(value)),
+    };
+    let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    match (text("code"), text("message"), text("why")) {
+        (Some(code), message, _) => Some(format!("{code}: {}", message.unwrap_or_default())),
+        (None, _, Some(why)) => Some(why.to_owned()),
+        (None, _, None) if !fields.is_empty() && fields.values().all(Value::is_number) => {
+            Some(fields.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", "))
+        }
+        (None, _, None) => None,
+    }
+}
+
+/// What is told of each environment: `sandbox 2 dead 1 critical`.
+fn parts(items: &[Value]) -> Option<String> {
+    let told = items.iter().map(|item| {
+        let environment = item.get("environment").and_then(Value::as_str)?;
+        let counts = item.as_object()?.values().filter(|value| value.is_object()).filter_map(brief);
+        Some(counts.fold(environment.to_owned(), |told, counts| format!("{told} {counts}")))
+    });
+    told.collect::<Option<Vec<_>>>().filter(|told| !told.is_empty()).map(|told| told.join("; "))
 }
 
 fn is_nested(value: &Value) -> bool {
@@ -169,6 +212,20 @@ mod tests {
         let lines: Vec<Vec<&str>> = told.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines, [["ID", "NAME"], ["con_1", "erp"], ["con_2", "stripe"]]);
         assert_eq!(table(&[]), "none\n");
+    }
+
+    #[test]
+    fn a_cell_says_in_brief_what_is_larger() {
+        let items =
+            [json!({ "id": "dlv_1", "reason": { "code": "validation-failed", "message": "no such item" },
+                             "in_doubt": false, "paused": { "by": "key_1", "why": "stocktaking" } })];
+        let told = table(&items);
+        assert!(told.contains("validation-failed: no such item") && told.contains("stocktaking"), "{told}");
+        let counts = table(&[json!({ "id": "x", "runs": { "dead": 2, "held": 1 }, "events": {} })]);
+        assert!(counts.contains("2 dead, 1 held"), "{counts}");
+        let overview = table(&[json!({ "id": "ten_1", "environments": [
+            { "environment": "qa", "runs": { "dead": 2 }, "alerts": { "critical": 1 }, "oldest": null }] })]);
+        assert!(overview.contains("qa 1 critical 2 dead"), "{overview}");
     }
 
     #[test]

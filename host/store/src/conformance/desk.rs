@@ -280,7 +280,7 @@ pub async fn dead_letters_are_found_assigned_and_redriven_by_filter(place: &dyn 
 
     let until = DeliveryFilter { until: Some(at(9)), ..filter.clone() };
     let redrive = async |filter: DeliveryFilter, rows| {
-        store.delivery_redrive_matching(scope, filter, rows, decision(at(10))).await.unwrap()
+        store.delivery_redrive_matching(scope, filter, rows, decision(at(10))).await.unwrap().0
     };
     assert_eq!(redrive(until.clone(), 2).await, 2);
     assert_eq!(redrive(until.clone(), 2).await, 1, "the one that was assigned has changed since");

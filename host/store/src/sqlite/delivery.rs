@@ -258,12 +258,12 @@ impl Deliveries for SqliteStore {
         filter: DeliveryFilter,
         rows_max: u32,
         decision: Decision,
-    ) -> Result<u32, StoreError> {
+    ) -> Result<(u32, u32), StoreError> {
         let scope = scope.clone();
         self.audited_after(move |tx| {
-            let count = decide::redrive_matching(tx.conn, &scope, (&filter, rows_max), &decision)?;
-            let detail = json!({ "why": decision.why, "deliveries": count });
-            Ok((count, vec![Change::of(&scope, "delivery.redrive-matching", "deliveries").with(detail)]))
+            let counts = decide::redrive_matching(tx.conn, &scope, (&filter, rows_max), &decision)?;
+            let detail = json!({ "why": decision.why, "deliveries": counts.0 });
+            Ok((counts, vec![Change::of(&scope, "delivery.redrive-matching", "deliveries").with(detail)]))
         })
         .await
     }

@@ -79,7 +79,9 @@ impl References for SqliteStore {
         let (scope, system, id) = (scope.clone(), system.to_owned(), id.to_owned());
         self.read(move |conn| {
             let sql = "SELECT kind, object_id, event FROM object_references
-                       WHERE tenant = ?1 AND environment = ?2 AND system = ?3 AND counterpart = ?4
+                       WHERE tenant = ?1 AND environment = ?2 AND counterpart = ?4
+                         -- A system, or one of its kinds of documents: `sage-pro` has `sage-pro.invoice`.
+                         AND (system = ?3 OR (system > ?3 || '.' AND system < ?3 || '/'))
                        ORDER BY kind, object_id LIMIT ?5";
             let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
             all(conn, sql, params![tenant, environment, system, id, COUNTERPARTS_MAX], |c| {

@@ -31,7 +31,7 @@ pub(super) const CLAIM_STATEMENTS: &[&str] = &[SERVED];
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, created_at, state, state_by, state_why, state_at, ends_at, quotas, retention,
+            "SELECT id, name, created_at, state, paused_at IS NOT NULL, state_by, state_why, state_at, ends_at, quotas, retention,
                  (SELECT coalesce(sum(bytes), 0) FROM stored_bytes s WHERE s.tenant = t.id),
                  (SELECT count(*) FROM modules m WHERE m.tenant = t.id),
                  (SELECT coalesce(sum(component_bytes), 0) FROM modules m WHERE m.tenant = t.id)

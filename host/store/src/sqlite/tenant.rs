@@ -16,7 +16,13 @@ use crate::{
 };
 
 pub(super) fn read(c: &mut Columns<'_, '_>) -> Result<Tenant, StoreError> {
-    Ok(Tenant { id: c.parsed()?, name: c.get()?, created_at: c.time()?, state: c.parsed()? })
+    Ok(Tenant {
+        id: c.parsed()?,
+        name: c.get()?,
+        created_at: c.time()?,
+        state: c.parsed()?,
+        paused: c.get()?,
+    })
 }
 
 /// Stores a tenant; answers what the audit log tells of it.
@@ -40,7 +46,7 @@ impl Tenants for SqliteStore {
     async fn tenant_get(&self, id: &TenantId) -> Result<Tenant, StoreError> {
         let id = id.clone();
         self.read(move |conn| {
-            let sql = "SELECT id, name, created_at, state FROM tenants WHERE id = ?1";
+            let sql = "SELECT id, name, created_at, state, paused_at IS NOT NULL FROM tenants WHERE id = ?1";
             first(conn, sql, [id.as_str()], read)?.ok_or(StoreError::NotFound)
         })
         .await
@@ -49,7 +55,7 @@ impl Tenants for SqliteStore {
     async fn tenant_list(&self, page: Page) -> Result<Vec<Tenant>, StoreError> {
         self.read(move |conn| {
             let part = slice(conn, &page, "SELECT seq FROM tenants WHERE id = ?1", [&page.before])?;
-            let sql = "SELECT id, name, created_at, state FROM tenants
+            let sql = "SELECT id, name, created_at, state, paused_at IS NOT NULL FROM tenants
                        WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
             all(conn, sql, params![part.before_seq, part.rows], read)
         })

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     finish::{Place, delivered, place, sent_bytes},
-    matching::{OLDEST_FIRST, matching},
+    matching::{IN_DOUBT, OLDEST_FIRST, matching},
     order, plan,
 };
 use crate::{
@@ -122,7 +122,8 @@ pub(super) fn redrive_matching(
     scope: &Scope,
     (filter, rows_max): (&DeliveryFilter, u32),
     made: &Decision,
-) -> Result<u32, StoreError> {
+) -> Result<(u32, u32), StoreError> {
+    let doubtful = matching(conn, scope, (DeliveryState::Dead, filter), IN_DOUBT, (-1, rows_max))?;
     let mut redriven = 0;
     let found = matching(conn, scope, (DeliveryState::Dead, filter), OLDEST_FIRST, (-1, rows_max))?;
     for (_, id) in found {
@@ -131,7 +132,7 @@ pub(super) fn redrive_matching(
         again(conn, &delivery, "redriven", made)?;
         redriven += 1;
     }
-    Ok(redriven)
+    Ok((redriven, u32::try_from(doubtful.len()).unwrap_or(u32::MAX)))
 }
 
 pub(super) fn correct(

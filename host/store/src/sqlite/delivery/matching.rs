@@ -31,6 +31,10 @@ pub(super) const NEWEST_FIRST: &str = find!("AND d.seq < ?10 ORDER BY d.seq DESC
 pub(super) const OLDEST_FIRST: &str =
     find!("AND d.doubt_since IS NULL AND d.seq > ?10 ORDER BY d.seq LIMIT ?11");
 
+/// What work for many at once passes over.
+pub(super) const IN_DOUBT: &str =
+    find!("AND d.doubt_since IS NOT NULL AND d.seq > ?10 ORDER BY d.seq LIMIT ?11");
+
 /// The places and ids of at most so many deliveries of a state that match, on from a place, in the order of `sql`.
 /// The filter's own state is not looked at.
 pub(super) fn matching(
