@@ -107,8 +107,9 @@ async fn searches_leave_a_reader_to_others() {
     let searches = [search(), search(), search()];
     tokio::task::yield_now().await;
     store.backlog(Whose::All).await.unwrap();
+    // Whichever comes first: none waits for another that is told only later.
+    searches.iter().for_each(|_| go_on.send(()).unwrap());
     for search in searches {
-        go_on.send(()).unwrap();
         search.await.unwrap().unwrap();
     }
 }
