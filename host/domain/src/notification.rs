@@ -170,9 +170,11 @@ fn texts(name: &str, list: &[String]) -> Result<(), String> {
     let fits = |text: &String| {
         !text.is_empty() && text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control)
     };
-    let is_open = |text: &&String| text.strip_suffix(".*").unwrap_or(text).contains('*');
+    let is_open = |text: &&String| *text != "*" && text.strip_suffix(".*").unwrap_or(text).contains('*');
     if let Some(text) = list.iter().find(is_open) {
-        return Err(format!("{name}: {text:?} matches nothing: a `*` stands at the end, behind a dot"));
+        return Err(format!(
+            "{name}: {text:?} matches nothing: a `*` stands alone, or at the end behind a dot"
+        ));
     }
     if list.len() <= LIST_MAX && list.iter().all(fits) {
         return Ok(());
@@ -424,7 +426,7 @@ mod tests {
         let codes = AlertsTold { codes: vec![String::new()], ..AlertsTold::default() };
         refused(Rule { alerts: Some(codes), ..rule() }, "alerts/codes");
         let codes = AlertsTold { codes: vec!["quota*".to_owned()], ..AlertsTold::default() };
-        refused(Rule { alerts: Some(codes), ..rule() }, "behind a dot");
+        refused(Rule { alerts: Some(codes), ..rule() }, "alerts/codes: \"quota*\" matches nothing");
     }
 
     #[test]

@@ -63,8 +63,11 @@ const CELL_CHARS_MAX: usize = 100;
 
 /// A list as a table; what is not told there is in `show` and in `--output json`.
 pub(super) fn table(items: &[Value]) -> String {
-    let has =
-        |name: &str| items.iter().any(|item| item.get(name).is_some_and(|value| brief(value).is_some()));
+    let has = |name: &str| {
+        items
+            .iter()
+            .any(|item| item.get(name).is_some_and(|value| !value.is_null() && brief(value).is_some()))
+    };
     let mut columns: Vec<String> =
         COLUMNS.iter().filter(|name| has(name)).take(COLUMNS_MAX).map(|name| (*name).to_owned()).collect();
     if columns.is_empty() {
