@@ -390,6 +390,11 @@ async fn what_was_wrong_is_put_right_and_its_events_are_mapped_again() {
     assert_eq!(done["deliveries"].as_array().unwrap().len(), 1, "{done}");
     let told = world.end_of(&events[0]).await;
     assert_eq!(told["standing"], "delivered", "{told:#}");
+    // What is stopped is executed for nobody.
+    let stopped = format!("/mappings/{}", world.tenant.mapping);
+    world.tenant.post(&format!("{stopped}/pause"), &json!({ "why": "stop" })).await.unwrap();
+    assert_eq!(status(&world.tenant.client, &remap(&runs[1]), &json!({ "why": "now" })).await, 409);
+    world.tenant.post(&format!("{stopped}/resume"), &json!({ "why": "go" })).await.unwrap();
     // All others at once.
     let many = json!({ "why": "the rows are right", "code": "validation-failed" });
     let done = world.tenant.post("/runs/remap", &many).await.unwrap();

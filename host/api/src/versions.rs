@@ -19,6 +19,7 @@ use portolan_store::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::{
     Api,
@@ -212,6 +213,37 @@ pub(crate) async fn rollback_mapping(
     Ok(Tagged(mappings::answer(&mapping)))
 }
 
+/// A version that is to run beside the pinned one, and the mapping as it was seen.
+struct Beside {
+    mapping: Mapping,
+    /// The mapping as that version would have it.
+    wanted: Mapping,
+    /// Its settings, when they are not the mapping's.
+    settings: Option<Value>,
+    module: Module,
+    /// Nobody changes the mapping meanwhile.
+    _alone: OwnedMutexGuard<()>,
+}
+
+async fn beside(
+    api: &Api,
+    (scope, id): (&Scope, &MappingId),
+    seen: &IfMatch,
+    (module, settings): (&ModuleDigest, Option<Map<String, Value>>),
+) -> Result<Beside, Problem> {
+    let _alone = etag::alone(api, &scope.tenant).await;
+    let mapping = api.shared.store.mapping_get(scope, id).await?;
+    seen.check(&mappings::answer(&mapping))?;
+    let settings = settings.map(Value::Object);
+    let wanted = Mapping {
+        module: module.clone(),
+        settings: settings.clone().unwrap_or(mapping.settings.clone()),
+        ..mapping.clone()
+    };
+    let module = module_of(api, scope, module).await?;
+    Ok(Beside { mapping, wanted, settings, module, _alone })
+}
+
 /// A version that is executed beside the pinned one.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Shadow")]
@@ -245,15 +277,8 @@ pub(crate) async fn put_shadow(
     seen: IfMatch,
     Json(new): Json<NewShadow>,
 ) -> Result<Tagged<mappings::Answer>, Problem> {
-    let store = &api.shared.store;
-    let _alone = etag::alone(&api, &caller.scope.tenant).await;
-    let mapping = store.mapping_get(&caller.scope, &id).await?;
-    seen.check(&mappings::answer(&mapping))?;
-    let settings = new.settings.map(Value::Object);
-    let wanted =
-        Mapping { settings: settings.clone().unwrap_or(mapping.settings.clone()), ..mapping.clone() };
-    let module = module_of(&api, &caller.scope, &new.module).await?;
-    mappings::check_settings(&wanted, &module.description)?;
+    let beside = beside(&api, (&caller.scope, &id), &seen, (&new.module, new.settings)).await?;
+    mappings::check_settings(&beside.wanted, &beside.module.description)?;
     let now = api.shared.clock.now();
     let replay = NewReplay {
         id: ReplayId::generate(now),
@@ -261,14 +286,14 @@ pub(crate) async fn put_shadow(
         module: new.module.clone(),
         kind: ReplayKind::Shadow,
         asked: Asked {
-            settings: settings.map_or(ReplaySettings::Recorded, ReplaySettings::Given),
+            settings: beside.settings.map_or(ReplaySettings::Recorded, ReplaySettings::Given),
             new_needs: portolan_store::replay::NewNeeds::FromStore,
             ..Asked::default()
         },
         events_max: EVENTS_MAX,
         by: caller.key.to_string(),
     };
-    changed_shadow(&api, &mapping, Some(replay)).await
+    changed_shadow(&api, &beside.mapping, Some(replay)).await
 }
 
 /// Its differences stay where they are listed.
@@ -372,38 +397,29 @@ pub(crate) async fn put_canary(
     seen: IfMatch,
     Json(new): Json<NewCanary>,
 ) -> Result<Tagged<mappings::Answer>, Problem> {
-    let store = &api.shared.store;
-    let _alone = etag::alone(&api, &caller.scope.tenant).await;
-    let mapping = store.mapping_get(&caller.scope, &id).await?;
-    seen.check(&mappings::answer(&mapping))?;
     if new.per_mille > 1_000 || new.runs_max == 0 {
         return Err(mappings::refuse("per_mille is 0 to 1000, runs_max at least 1".to_owned()));
     }
-    let settings = new.settings.map(Value::Object);
-    let wanted = Mapping {
-        module: new.module.clone(),
-        settings: settings.clone().unwrap_or(mapping.settings.clone()),
-        ..mapping.clone()
-    };
-    let module = module_of(&api, &caller.scope, &new.module).await?;
-    mappings::check(&api, &wanted, &module.description).await?;
-    check_signed(&api, &module).await?;
-    granted(&api, &mapping, &module, &[]).await?;
+    let beside = beside(&api, (&caller.scope, &id), &seen, (&new.module, new.settings)).await?;
+    let Beside { mapping, wanted, settings, module, _alone } = &beside;
+    mappings::check(&api, wanted, &module.description).await?;
+    check_signed(&api, module).await?;
+    granted(&api, mapping, module, &[]).await?;
     let mut events = 0;
     if let Some(replay) = &new.replay {
-        let replay = store.replay_get(&caller.scope, replay).await?;
+        let replay = api.shared.store.replay_get(&caller.scope, replay).await?;
         let pin = PinChange {
             module: Some(new.module.clone()),
             settings: settings.clone(),
             ..PinChange::default()
         };
-        crate::promotion::check_replay(&api, (&mapping, &pin), &replay, (replay.events_max, None))?;
+        crate::promotion::check_replay(&api, (mapping, &pin), &replay, (replay.events_max, None))?;
         events = replay.events_max;
     }
     demand_replay(&api, &caller.scope, events).await?;
     let canary = Canary {
         module: new.module,
-        settings,
+        settings: settings.clone(),
         per_mille: new.per_mille,
         failures_max: new.failures_max,
         runs_max: new.runs_max,
@@ -411,7 +427,7 @@ pub(crate) async fn put_canary(
         failures: 0,
         returned_at: None,
     };
-    changed_canary(&api, &mapping, Some(canary)).await
+    changed_canary(&api, mapping, Some(canary)).await
 }
 
 /// Runs of the canary that are under way end as they are.

@@ -9,12 +9,13 @@ use portolan_domain::{
     RunId, Scope,
     contract::{Outcome, Plan},
     replay::Ending,
-    state::{DeliveryState, RunState},
+    state::{DeliveryState, RunState, TenantState},
 };
 use portolan_store::{
     StoreError,
     delivery::{Delivery, Remapped},
     mapping::Mapping,
+    module::Module,
     replay::{Asked, NewNeeds, Recorded, ReplayInput},
     run::{Decided, Decision, NewDelivery, Run, RunEnd},
 };
@@ -73,7 +74,16 @@ pub async fn remap(
         return Err(StoreError::Conflict("no delivery of the run is dead").into());
     }
     let mapping = store.mapping_get(scope, &run.mapping).await?;
-    let planned = planned_now((shared, engine), &mapping, &run, &decision).await?;
+    let module = store.module_get(&scope.tenant, &mapping.module).await?;
+    let tenant = store.tenant_get(&scope.tenant).await?;
+    let is_stopped = tenant.state != TenantState::Active
+        || tenant.paused
+        || mapping.life.paused.is_some()
+        || module.paused.is_some();
+    if is_stopped {
+        return Err(StoreError::Conflict("the tenant, the mapping or its module is stopped").into());
+    }
+    let planned = planned_now((shared, engine), (&mapping, &module), &run, &decision).await?;
     let planned = fitting(&there, planned)?;
     let wanted = there.iter().zip(planned).filter(|(old, _)| is_open(old));
     let remapped =
@@ -88,13 +98,11 @@ const fn is_open(delivery: &Delivery) -> bool {
 /// The deliveries that the pinned version plans for the event now, with facts as they are now.
 async fn planned_now(
     (shared, engine): (&Shared, &dyn Engine),
-    mapping: &Mapping,
+    (mapping, module): (&Mapping, &Module),
     run: &Run,
     decision: &Decision,
 ) -> Result<Vec<NewDelivery>, NotRemapped> {
-    let store = &shared.store;
-    let event = store.event_get(&run.scope, &run.event).await?;
-    let module = store.module_get(&run.scope.tenant, &mapping.module).await?;
+    let event = shared.store.event_get(&run.scope, &run.event).await?;
     let asked = Asked { new_needs: NewNeeds::Asked, ..Asked::default() };
     let executor = Executor {
         shared,
