@@ -387,7 +387,7 @@ async fn what_was_wrong_is_put_right_and_its_events_are_mapped_again() {
     until("it is dead again", async || (deliveries(&world, "dead").await.len() == 3).then_some(())).await;
 
     let done = world.tenant.post(&remap(&runs[0]), &json!({ "why": "the row is right" })).await.unwrap();
-    assert_eq!(done["deliveries"].as_array().unwrap().len(), 1, "{done}");
+    assert_eq!(done["deliveries"].as_array().unwrap().len(), 2, "the invoice, and what waits for it: {done}");
     let told = world.end_of(&events[0]).await;
     assert_eq!(told["standing"], "delivered", "{told:#}");
     // What is stopped is executed for nobody.
@@ -396,7 +396,8 @@ async fn what_was_wrong_is_put_right_and_its_events_are_mapped_again() {
     assert_eq!(status(&world.tenant.client, &remap(&runs[1]), &json!({ "why": "now" })).await, 409);
     world.tenant.post(&format!("{stopped}/resume"), &json!({ "why": "go" })).await.unwrap();
     // All others at once.
-    let many = json!({ "why": "the rows are right", "code": "validation-failed" });
+    let code = deliveries(&world, "dead").await[0]["reason"]["code"].clone();
+    let many = json!({ "why": "the rows are right", "code": code });
     let done = world.tenant.post("/runs/remap", &many).await.unwrap();
     let counts = (done["remapped"].as_array().unwrap().len(), done["refused"].as_array().unwrap().len());
     assert_eq!(counts, (2, 0), "{done:#}");
