@@ -171,6 +171,10 @@ impl Work for Deliverer {
         &self.shared.deliveries_due
     }
 
+    fn lane(claim: &DeliveryClaim) -> &str {
+        claim.scope.tenant.as_str()
+    }
+
     fn slots_max(&self) -> usize {
         self.shared.settings.deliveries_max
     }

@@ -8,6 +8,7 @@
 //!   ask for, and stores what they decided together with every delivery that follows (the outbox).
 //! * [`deliverer`]: claims deliveries, asks whether the document exists where that is due, makes the call
 //!   through a connector, and stores how it ended.
+//! * [`rota`]: whose turn it is on the processor.
 //! * [`gates`]: how many deliveries may be claimed for a connection now: breaker, rate, retry budget.
 //! * [`quotas`]: what each tenant may use, and whether it is served.
 //! * [`retention`]: removes what was kept long enough, and tenants that are to be removed.
@@ -53,6 +54,7 @@ pub mod remap;
 pub mod replayer;
 pub mod retention;
 pub mod rooms;
+pub mod rota;
 pub mod rotation;
 pub mod routes;
 pub mod senders;
@@ -199,6 +201,8 @@ pub struct Shared {
     pub mailroom: Arc<notifier::Mailroom>,
     /// Who is told of the way that events take.
     pub traces: Arc<traces::Traces>,
+    /// Whose turn it is on the processor.
+    pub rota: Arc<rota::Rota>,
     /// What each tenant may use.
     pub tenants: Arc<quotas::Tenants>,
     /// Rung when there may be runs to claim.
@@ -230,6 +234,7 @@ impl Shared {
             mailroom: Arc::new(mailroom),
             traces: Arc::default(),
             gates: Arc::default(),
+            rota: Arc::default(),
             registry,
             storage: Arc::new(storage::Storage::new(settings.storage_free_mib_min)),
             tenants: Arc::new(quotas::Tenants::new(store.clone(), clock.clone(), settings.quotas)),
@@ -271,6 +276,8 @@ impl Shared {
 pub struct Pipeline {
     stop: watch::Sender<bool>,
     loops: JoinSet<()>,
+    /// End with it.
+    _threads: rota::Threads,
 }
 
 impl Pipeline {
@@ -297,6 +304,8 @@ impl Pipeline {
         }
         let guilty = shared.store.run_module_deaths().await?;
         let (stop, stopped) = watch::channel(false);
+        let threads =
+            shared.rota.start().map_err(|error| portolan_store::StoreError::Unavailable(Box::new(error)))?;
         let mut loops = JoinSet::new();
         loops.spawn(replayer::Replayer::new(shared.clone(), engine.clone()).work(stopped.clone()));
         loops.spawn(mapper::Mapper::new(shared.clone(), engine, guilty).work(stopped.clone()));
@@ -308,7 +317,7 @@ impl Pipeline {
         loops.spawn(quotas::watch(shared.clone(), stopped.clone()));
         loops.spawn(retention::sweeps(shared.clone(), stopped.clone()));
         loops.spawn(deliverer::Deliverer::new(shared).work(stopped));
-        Ok(Self { stop, loops })
+        Ok(Self { stop, loops, _threads: threads })
     }
 
     /// Claims nothing more and waits until what is under way has ended, at most for `patience`. What has not

@@ -371,6 +371,10 @@ impl Work for Mapper {
         &self.shared.runs_due
     }
 
+    fn lane(claim: &RunClaim) -> &str {
+        claim.event.scope.tenant.as_str()
+    }
+
     fn slots_max(&self) -> usize {
         self.shared.settings.runs_max
     }

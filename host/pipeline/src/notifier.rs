@@ -258,6 +258,10 @@ impl Work for Notifier {
         &self.nudge
     }
 
+    fn lane(claim: &NoticeClaim) -> &str {
+        claim.rule.scope.tenant.as_str()
+    }
+
     fn slots_max(&self) -> usize {
         SLOTS_MAX
     }

@@ -272,6 +272,10 @@ impl Work for Poller {
         &self.nudge
     }
 
+    fn lane(claim: &PollClaim) -> &str {
+        claim.source.as_str()
+    }
+
     fn slots_max(&self) -> usize {
         SLOTS_MAX
     }

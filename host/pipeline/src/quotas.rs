@@ -35,10 +35,10 @@ use serde_json::json;
 use tokio::sync::watch as watching;
 
 pub use self::known::Slowed;
-use self::known::{Alerted, FULL_RETRY_S, Known};
+use self::known::{Age, Alerted, FULL_RETRY_S, Known};
 use crate::{Shared, rooms::Rooms};
 
-/// How long what is known of a tenant is used before it is read again.
+/// How long what is known of a tenant is used before it is read again. Twice as old, it is not used any more.
 pub const KEPT_FOR: Duration = Duration::from_secs(1);
 
 /// An alert of one kind is stored at most so often for each tenant; the metric counts each.
@@ -87,9 +87,9 @@ impl Tenants {
 
     /// Reads a tenant again before it is used next: something was changed.
     pub fn forget(&self, tenant: &TenantId) {
-        let now = self.clock.monotonic();
         if let Some(known) = self.lock().get_mut(tenant) {
-            known.read_at = now.saturating_sub(KEPT_FOR * 2);
+            known.read_at = None;
+            known.forgotten += 1;
         }
     }
 
@@ -121,15 +121,40 @@ impl Tenants {
         known.entry(id).or_insert_with(|| Known::new(quotas, now)).learn(standing, quotas, now);
     }
 
-    /// Reads a tenant if what is known of it is too old.
-    async fn refresh(&self, tenant: &TenantId) -> Result<(), StoreError> {
+    /// Reads a tenant if what is known of it is old. While it can be used still, one of those who use it has that done and
+    /// nobody waits: see [`crate::routes`].
+    async fn refresh(self: &Arc<Self>, tenant: &TenantId) -> Result<(), StoreError> {
         let now = self.clock.monotonic();
-        let is_fresh = |known: &Known| now.saturating_sub(known.read_at) < KEPT_FOR;
-        if self.lock().get(tenant).is_some_and(is_fresh) {
-            return Ok(());
+        let age = self.lock().get_mut(tenant).map_or(Age::Unusable, |known| known.age(now));
+        match age {
+            Age::Fresh => Ok(()),
+            Age::Unusable => self.read(tenant).await,
+            Age::ToBeReadAgain => {
+                let (tenants, tenant) = (Arc::clone(self), tenant.clone());
+                tokio::spawn(async move {
+                    // Whoever finds it unusable is told.
+                    if let Err(error) = tenants.read(&tenant).await {
+                        tracing::debug!(
+                            error = &error as &dyn std::error::Error,
+                            "a tenant cannot be read again"
+                        );
+                    }
+                });
+                Ok(())
+            }
         }
+    }
+
+    async fn read(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        let now = self.clock.monotonic();
+        let forgotten = |known: &HashMap<TenantId, Known>| known.get(tenant).map_or(0, |of| of.forgotten);
+        let before = forgotten(&self.lock());
         let standing = self.store.standing(tenant).await?;
-        self.learn(&mut self.lock(), &standing, now);
+        let mut known = self.lock();
+        // What was read before it changed is not learned.
+        if forgotten(&known) == before {
+            self.learn(&mut known, &standing, now);
+        }
         Ok(())
     }
 
@@ -137,7 +162,7 @@ impl Tenants {
     ///
     /// # Errors
     /// Why not, and when another try is worth it. Told in a metric and an alert, too.
-    pub async fn admit(&self, scope: &Scope, events: usize, bytes: usize) -> Result<(), Slowed> {
+    pub async fn admit(self: &Arc<Self>, scope: &Scope, events: usize, bytes: usize) -> Result<(), Slowed> {
         // A store that does not answer is told of when the event is to be stored.
         if let Err(error) = self.refresh(&scope.tenant).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "how a tenant stands cannot be read");
@@ -364,7 +389,7 @@ mod tests {
         store.tenant_create(tenant.clone()).await.unwrap();
         let scope = |environment| Scope { tenant: tenant.id.clone(), environment };
         let (old, new) = (scope(Environment::Sandbox), scope(Environment::Production));
-        let host = || Tenants::new(store.clone(), clock.clone(), Quotas::default());
+        let host = || Arc::new(Tenants::new(store.clone(), clock.clone(), Quotas::default()));
         let before = host();
         before.refresh(&tenant.id).await.unwrap();
         before.tell(&old, Exceeded::Events).await;

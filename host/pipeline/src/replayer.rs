@@ -227,6 +227,10 @@ impl Work for Replayer {
         &self.shared.replays_due
     }
 
+    fn lane(claim: &ReplayClaim) -> &str {
+        claim.replay.scope.tenant.as_str()
+    }
+
     fn slots_max(&self) -> usize {
         self.shared.settings.replays_max
     }

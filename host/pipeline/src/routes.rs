@@ -1,10 +1,14 @@
 //! Which mappings an event goes to: each source with its opened secrets and its mappings, kept in memory so
-//! that intake reads nothing before it writes. A change through this host's API empties what is kept; a change
-//! through another host is seen within [`KEPT_FOR`].
+//! that intake reads nothing before it writes: who reads may have to stand behind whatever else is read. A change through
+//! this host's API empties what is kept. All the same it is read again every [`KEPT_FOR`], while requests go on with what
+//! there is.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +21,7 @@ use crate::{
     vault::{Sealed, Secrets, Vault},
 };
 
-/// How long a route is used before it is read again.
+/// How long a route is used before it is read again. Twice as old, it is not used any more.
 pub const KEPT_FOR: Duration = Duration::from_secs(5);
 
 /// Routes kept at most; beyond, all are forgotten and read again as they are needed.
@@ -127,6 +131,7 @@ pub struct Route {
     /// Its enabled mappings.
     pub mappings: Vec<Mapping>,
     read_at: Duration,
+    is_read_again: AtomicBool,
 }
 
 /// A secret of a source.
@@ -202,7 +207,14 @@ pub struct Routes {
     store: Arc<dyn Store>,
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
-    kept: RwLock<HashMap<SourceId, Arc<Route>>>,
+    kept: RwLock<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    routes: HashMap<SourceId, Arc<Route>>,
+    /// How often everything was forgotten: what was read before that is not kept.
+    forgotten: u64,
 }
 
 impl Routes {
@@ -216,24 +228,50 @@ impl Routes {
     ///
     /// # Errors
     /// `Store(NotFound)` when there is no such source.
-    pub async fn find(&self, id: &SourceId) -> Result<Arc<Route>, RouteError> {
+    pub async fn find(self: &Arc<Self>, id: &SourceId) -> Result<Arc<Route>, RouteError> {
         let now = self.clock.monotonic();
-        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-        if let Some(route) = kept.filter(|route| now.saturating_sub(route.read_at) < KEPT_FOR) {
-            return Ok(route);
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).routes.get(id).cloned();
+        let age = |route: &Route| now.saturating_sub(route.read_at);
+        match kept.filter(|route| age(route) < KEPT_FOR * 2) {
+            None => self.read_and_keep(id).await,
+            Some(route) => {
+                // By one of those who use it.
+                if age(&route) >= KEPT_FOR && !route.is_read_again.swap(true, Ordering::Relaxed) {
+                    let (routes, id) = (Arc::clone(self), id.clone());
+                    tokio::spawn(async move {
+                        // Whoever needs it when it is too old is told.
+                        if let Err(error) = routes.read_and_keep(&id).await {
+                            tracing::debug!(
+                                error = &error as &dyn std::error::Error,
+                                "a route cannot be read again"
+                            );
+                        }
+                    });
+                }
+                Ok(route)
+            }
         }
+    }
+
+    async fn read_and_keep(&self, id: &SourceId) -> Result<Arc<Route>, RouteError> {
+        let now = self.clock.monotonic();
+        let forgotten = self.kept.read().unwrap_or_else(PoisonError::into_inner).forgotten;
         let route = Arc::new(self.read(id, now).await?);
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= KEPT_MAX {
-            kept.clear();
+        if kept.forgotten == forgotten {
+            if kept.routes.len() >= KEPT_MAX {
+                kept.routes.clear();
+            }
+            kept.routes.insert(id.clone(), route.clone());
         }
-        kept.insert(id.clone(), route.clone());
         Ok(route)
     }
 
     /// Forgets what is kept: sources or mappings have changed.
     pub fn forget(&self) {
-        self.kept.write().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        kept.routes.clear();
+        kept.forgotten += 1;
     }
 
     async fn read(&self, id: &SourceId, read_at: Duration) -> Result<Route, RouteError> {
@@ -251,7 +289,8 @@ impl Routes {
                 mapping.life.canary = None;
             }
         }
-        Ok(Route { source, sender, settings, secrets, mappings, read_at })
+        let is_read_again = AtomicBool::new(false);
+        Ok(Route { source, sender, settings, secrets, mappings, read_at, is_read_again })
     }
 }
 

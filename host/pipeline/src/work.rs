@@ -18,6 +18,8 @@ pub(crate) trait Work: Send + Sync + 'static {
 
     fn shared(&self) -> &Shared;
     fn nudge(&self) -> &Nudge;
+    /// Whose turns on the processor it takes.
+    fn lane(claim: &Self::Claim) -> &str;
     /// How much may be under way at once.
     fn slots_max(&self) -> usize;
     fn claim(&self, slots: usize) -> impl Future<Output = Result<Vec<Self::Claim>, StoreError>> + Send;
@@ -61,8 +63,10 @@ pub(crate) async fn work<W: Work>(work: W, mut stopped: watch::Receiver<bool>) {
         }
         for claim in claimed {
             let work = work.clone();
+            let (rota, lane) = (Arc::clone(&work.shared().rota), W::lane(&claim).to_owned());
             under_way.spawn(async move {
-                work.carry_out(claim).await;
+                let of_lane = Arc::clone(&work);
+                rota.carry_out(&lane, async move { of_lane.carry_out(claim).await }).await;
                 // What was carried out may have made way for something else.
                 work.nudge().ring();
                 work.over();

@@ -189,7 +189,16 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&mut writer::Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.writer.write(make).await
+        self.write_bytes(0, make).await
+    }
+
+    /// As [`Self::write`], of what stores about so many bytes: what is large must not keep others waiting.
+    async fn write_bytes<T, F>(&self, bytes: usize, make: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut writer::Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.writer.write(bytes, make).await
     }
 
     async fn read<T, F>(&self, make: F) -> Result<T, StoreError>

@@ -12,6 +12,7 @@ use portolan_domain::{
 };
 use portolan_store::standing::Standing;
 
+use super::KEPT_FOR;
 use crate::tokens::Tokens;
 
 /// Until a tenant that is not served should be tried again, in seconds.
@@ -56,6 +57,15 @@ impl Slowed {
     }
 }
 
+/// How old what is known of a tenant is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    Fresh,
+    /// By whoever is told so; nobody waits for it.
+    ToBeReadAgain,
+    Unusable,
+}
+
 /// What is known of one tenant.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -64,7 +74,12 @@ pub(super) struct Known {
     pub(super) stored_bytes: u64,
     pub(super) events: Tokens,
     pub(super) fuel: Tokens,
-    pub(super) read_at: Duration,
+    /// None when it is to be read anew: something was changed.
+    pub(super) read_at: Option<Duration>,
+    /// Somebody reads it again just now.
+    pub(super) is_read_again: bool,
+    /// How often something was changed.
+    pub(super) forgotten: u64,
     /// How often each quota was exceeded since the start.
     pub(super) exceeded: BTreeMap<Exceeded, u64>,
     pub(super) alerts: HashMap<(Scope, Exceeded), Alerted>,
@@ -85,7 +100,9 @@ impl Known {
             stored_bytes: 0,
             events: Tokens::new(quotas.events_per_second.into(), quotas.events_burst.into(), now),
             fuel: Tokens::new(quotas.fuel_per_second, quotas.fuel_burst, now),
-            read_at: now,
+            read_at: Some(now),
+            is_read_again: false,
+            forgotten: 0,
             exceeded: BTreeMap::new(),
             alerts: HashMap::new(),
         }
@@ -94,7 +111,20 @@ impl Known {
     pub(super) fn learn(&mut self, standing: &Standing, quotas: Quotas, now: Duration) {
         self.stands(standing.tenant.state, quotas, now);
         self.stored_bytes = standing.stored_bytes;
-        self.read_at = now;
+        self.read_at = Some(now);
+        self.is_read_again = false;
+    }
+
+    /// Whether it may be used as it is. Of those who ask when it should be read again, one is told so.
+    pub(super) fn age(&mut self, now: Duration) -> Age {
+        match self.read_at.map(|at| now.saturating_sub(at)) {
+            Some(age) if age < KEPT_FOR || (age < KEPT_FOR * 2 && self.is_read_again) => Age::Fresh,
+            Some(age) if age < KEPT_FOR * 2 => {
+                self.is_read_again = true;
+                Age::ToBeReadAgain
+            }
+            Some(_) | None => Age::Unusable,
+        }
     }
 
     /// Whether it is served, and what it may use.
@@ -154,6 +184,17 @@ mod tests {
             taken += u32::from(known.take(1, 1, at(millis)).is_ok());
         }
         assert!((104..=106).contains(&taken), "{taken} in ten seconds at ten a second and a burst of five");
+    }
+
+    #[test]
+    fn what_is_old_is_read_again_by_one_and_used_by_the_others() {
+        let mut known = known(Quotas::default());
+        assert_eq!(known.age(at(999)), Age::Fresh);
+        assert_eq!(known.age(at(1_000)), Age::ToBeReadAgain);
+        assert_eq!(known.age(at(1_001)), Age::Fresh, "somebody is at it");
+        assert_eq!(known.age(at(2_000)), Age::Unusable, "nobody was");
+        known.read_at = None;
+        assert_eq!(known.age(at(0)), Age::Unusable, "something was changed");
     }
 
     #[test]

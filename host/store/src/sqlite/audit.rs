@@ -193,8 +193,17 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<(T, Vec<Change>), StoreError> + Send + 'static,
     {
+        self.audited_bytes(0, make).await
+    }
+
+    /// The same, of what stores about so many bytes.
+    pub(super) async fn audited_bytes<T, F>(&self, bytes: usize, make: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<(T, Vec<Change>), StoreError> + Send + 'static,
+    {
         let (key, actor) = (Audits::audit_key(self), audit::actor());
-        self.write(move |tx| {
+        self.write_bytes(bytes, move |tx| {
             let (made, told) = make(tx)?;
             for told in &told {
                 append(tx.conn, &key, &actor, told)?;

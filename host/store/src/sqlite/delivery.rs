@@ -130,7 +130,7 @@ impl Deliveries for SqliteStore {
     ) -> Result<Finish, StoreError> {
         let (id, lease) = (id.clone(), lease.clone());
         let texts = finish::Texts::of(sent.as_ref(), &end)?;
-        self.audited_after(move |tx| {
+        self.audited_bytes(texts.bytes(), move |tx| {
             let done = finish::finish(tx.conn, (&id, &lease), (sent.as_ref(), &end), &texts, now)?;
             let paused = if done == Finish::Done { finish::paused(tx.conn, &id, &end, now)? } else { None };
             Ok((done, paused.into_iter().collect()))

@@ -214,7 +214,7 @@ const fn is_search(filter: &EventFilter) -> bool {
 #[async_trait]
 impl Events for SqliteStore {
     async fn event_accept(&self, event: Event, runs: Vec<NewRun>) -> Result<Accepted, StoreError> {
-        self.write(move |tx| accept(tx.conn, &event, &runs)).await
+        self.write_bytes(event.payload.len(), move |tx| accept(tx.conn, &event, &runs)).await
     }
 
     async fn event_get(&self, scope: &Scope, id: &EventId) -> Result<Event, StoreError> {

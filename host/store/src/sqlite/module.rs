@@ -83,7 +83,7 @@ impl SqliteStore {
 #[async_trait]
 impl Modules for SqliteStore {
     async fn module_create(&self, module: Module, component: Vec<u8>) -> Result<bool, StoreError> {
-        self.audited_after(move |tx| {
+        self.audited_bytes(component.len(), move |tx| {
             let stored = change(
                 tx.conn,
                 "INSERT INTO modules (tenant, digest, description, component_bytes, uploaded_at, sheet)

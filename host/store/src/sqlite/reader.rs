@@ -7,7 +7,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::error::Hindrance;
 use crate::StoreError;
@@ -110,14 +110,20 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Hindrance::Closing)?;
-        let pool = Arc::clone(&self.pool);
-        let read = tokio::task::spawn_blocking(move || {
-            // Dropped last, so that whoever gets the permit finds the connection.
-            let _permit = permit;
-            let borrowed = Borrowed { pool: &pool, conn: pool.take() };
-            borrowed.conn.as_ref().map_or_else(|| Err(Hindrance::Reopening.into()), make)
+        let (permits, pool) = (Arc::clone(&self.permits), Arc::clone(&self.pool));
+        let mut reading = JoinSet::new();
+        // A task of its own, which ends when nobody waits for it any more: a permit that is handed to somebody whose turn on
+        // the processor comes later is a connection that nobody uses meanwhile.
+        reading.spawn(async move {
+            let permit = permits.acquire_owned().await.map_err(|_| Hindrance::Closing)?;
+            let read = tokio::task::spawn_blocking(move || {
+                // Dropped last, so that whoever gets the permit finds the connection.
+                let _permit = permit;
+                let borrowed = Borrowed { pool: &pool, conn: pool.take() };
+                borrowed.conn.as_ref().map_or_else(|| Err(Hindrance::Reopening.into()), make)
+            });
+            read.await.map_err(|_| Hindrance::Abandoned)?
         });
-        read.await.map_err(|_| Hindrance::Abandoned)?
+        reading.join_next().await.and_then(Result::ok).ok_or(Hindrance::Abandoned)?
     }
 }

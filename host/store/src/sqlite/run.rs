@@ -156,7 +156,7 @@ impl Runs for SqliteStore {
             return self.finish_in_two(id, lease, record, end, now).await;
         }
         let texts = finish::Texts::of(&record, &end)?;
-        self.audited_after(move |tx| {
+        self.audited_bytes(texts.bytes(), move |tx| {
             let done = finish::finish(tx.conn, (&id, &lease), (&record, &end), &texts, now)?;
             let told = if done == Finish::Done { quarantined(tx.conn, &id, &end)? } else { None };
             Ok((done, told.into_iter().collect()))

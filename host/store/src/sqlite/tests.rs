@@ -7,11 +7,14 @@ use rusqlite::{Connection, StatementStatus};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{SqliteStore, connection, delivery, durable, mapping, migrate, pause, run, standing, wake};
+use super::{
+    SqliteStore, connection, delivery, durable, mapping, migrate, pause, run, standing, wake, writer,
+};
 use crate::{
     Page, StoreError,
     backlog::{Backlogs, Whose},
     conformance::world::{START, World, delivered, plan, request},
+    delivery::{Deliveries, Sent},
     run::RunEnd,
 };
 
@@ -278,4 +281,75 @@ async fn store_claims(store: &SqliteStore) -> Vec<crate::run::RunClaim> {
     use crate::run::Runs;
     let all = crate::ClaimRequest { rows_max: 1_000, lane_room: 1_000, ..request("one", START) };
     store.run_claim(all).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_large_goes_by_itself_after_what_is_small_and_one_between_two_groups() {
+    let (_folder, store) = open();
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (go, may_go) = std::sync::mpsc::channel::<()>();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let blocking = store.write(move |_| {
+        begun.send(()).unwrap();
+        may_go.recv().unwrap();
+        Ok(())
+    });
+    let queued = |bytes, name: &'static str| {
+        let (store, order) = (Arc::clone(&store), Arc::clone(&order));
+        async move {
+            let make = move |_: &mut writer::Tx<'_>| {
+                order.lock().unwrap().push(name);
+                Ok(())
+            };
+            store.write_bytes(bytes, make).await.unwrap();
+        }
+    };
+    let (large, small) = (1 << 20, 100);
+    let rest = async {
+        has_begun.await.unwrap();
+        let all = async {
+            tokio::join!(queued(large, "A"), queued(small, "b"), queued(large, "C"), queued(small, "d"));
+        };
+        let go = async {
+            // All of them are in the queue.
+            tokio::task::yield_now().await;
+            go.send(()).unwrap();
+        };
+        tokio::join!(all, go);
+    };
+    let (blocked, ()) = tokio::join!(blocking, rest);
+    blocked.unwrap();
+    assert_eq!(*order.lock().unwrap(), ["b", "d", "A", "C"]);
+}
+
+#[tokio::test]
+async fn a_body_that_is_sent_as_it_was_planned_is_kept_once() {
+    let (_folder, store) = open();
+    let world = World::new(store.clone()).await;
+    let plan = || vec![world.a_delivery("a", &[]), world.a_delivery("b", &[])];
+    let run = world.planned("order", plan()).await;
+    for claim in world.claim_deliveries(START).await {
+        let is_a = claim.key == "a";
+        let body = if is_a { claim.body.clone() } else { json!({ "with": "values of responses" }) };
+        let sent = Some(Sent { body, sha256: "aa".to_owned() });
+        let finished =
+            store.delivery_finish(&claim.id, &claim.lease, sent, delivered(json!({})), START).await;
+        assert_eq!(finished.unwrap(), crate::Finish::Done);
+    }
+    let kept = "SELECT d.key, c.sent FROM deliveries d JOIN delivery_contents c ON c.delivery_seq = d.seq ORDER BY d.key";
+    let kept: Vec<(String, Option<String>)> = store
+        .read(move |conn| {
+            let mut statement = conn.prepare(kept)?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        kept,
+        [("a".to_owned(), None), ("b".to_owned(), Some(r#"{"with":"values of responses"}"#.to_owned()))]
+    );
+    let planned = world.a_delivery("a", &[]).body;
+    assert_eq!(world.delivery(&run, "a").await.body, planned, "what is shown is what was sent");
+    assert_eq!(world.delivery(&run, "b").await.body, json!({ "with": "values of responses" }));
 }

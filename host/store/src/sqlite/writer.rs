@@ -13,9 +13,14 @@
 //! whole in the log, and carry it out: see `log`. Its callers were told `Unavailable`; they ask again under the same id
 //! or lease, and are told.)
 //!
+//! A plan may be megabytes, and whoever shares its commit waits until all of it is written. So what is large goes by itself,
+//! when what is small and came in the meantime has gone: whoever stores little waits for one large write at most, and one
+//! goes between any two groups of small ones.
+//!
 //! No lock is held while a caller waits, and a caller that stops waiting does not take its write back.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -40,6 +45,12 @@ use crate::StoreError;
 /// Writes that share one commit. More would make the last one's caller wait longer than a flush takes.
 const WRITES_PER_COMMIT_MAX: usize = 256;
 
+/// A write of more bytes has a commit of its own.
+const SMALL_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of the writes that share one commit; the last may exceed it.
+const BYTES_PER_COMMIT_MAX: usize = 256 << 10;
+
 /// Writes that may wait for the thread before their callers wait to be queued.
 pub(super) const QUEUED_WRITES_MAX: usize = 4_096;
 
@@ -58,10 +69,16 @@ type Answer = Box<dyn FnOnce(bool) + Send>;
 /// Makes a change. Says whether to keep it, and how to tell the caller.
 type Write = Box<dyn FnOnce(&mut Tx<'_>) -> (bool, Answer) + Send>;
 
+/// A write, and about how many bytes it stores.
+struct Queued {
+    bytes: usize,
+    write: Write,
+}
+
 /// The queue in front of the thread. Dropping it lets the thread finish what is queued and waits for its end.
 #[derive(Debug)]
 pub(super) struct Writer {
-    queue: Option<mpsc::Sender<Write>>,
+    queue: Option<mpsc::Sender<Queued>>,
     thread: Option<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
 }
@@ -88,8 +105,8 @@ impl Writer {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Makes a change and returns when it is durable, or has not happened.
-    pub(super) async fn write<T, F>(&self, make: F) -> Result<T, StoreError>
+    /// Makes a change that stores about so many bytes, and returns when it is durable, or has not happened.
+    pub(super) async fn write<T, F>(&self, bytes: usize, make: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -106,7 +123,7 @@ impl Writer {
             (keep, Box::new(answer) as Answer)
         });
         let queue = self.queue.as_ref().ok_or(Hindrance::Closing)?;
-        queue.send(write).await.map_err(|_| Hindrance::Closing)?;
+        queue.send(Queued { bytes, write }).await.map_err(|_| Hindrance::Closing)?;
         told.await.map_err(|_| Hindrance::Abandoned)?
     }
 }
@@ -140,24 +157,44 @@ struct Thread {
 
 impl Thread {
     /// Until the queue is closed and empty.
-    fn run(&mut self, mut queued: mpsc::Receiver<Write>) {
-        let mut group = Vec::with_capacity(WRITES_PER_COMMIT_MAX);
-        while let Some(write) = queued.blocking_recv() {
-            group.push(write);
-            while group.len() < WRITES_PER_COMMIT_MAX
-                && let Ok(write) = queued.try_recv()
-            {
-                group.push(write);
+    fn run(&mut self, mut queue: mpsc::Receiver<Queued>) {
+        let mut small = Vec::with_capacity(WRITES_PER_COMMIT_MAX);
+        let mut large = VecDeque::new();
+        loop {
+            // Nobody's write is kept waiting for one that has not come yet.
+            let mut next = if large.is_empty() { queue.blocking_recv() } else { queue.try_recv().ok() };
+            let mut bytes = 0;
+            while let Some(queued) = next {
+                if queued.bytes > SMALL_BYTES_MAX {
+                    large.push_back(queued.write);
+                } else {
+                    bytes += queued.bytes;
+                    small.push(queued.write);
+                }
+                let is_full = small.len() == WRITES_PER_COMMIT_MAX || bytes >= BYTES_PER_COMMIT_MAX;
+                next = if is_full { None } else { queue.try_recv().ok() };
             }
-            let writes = group.len();
-            let well = self.commit_group(group.drain(..)) && self.after_commit(writes);
-            metrics::gauge!("portolan_store_writable").set(if well { 1.0 } else { 0.0 });
-            if !well {
-                metrics::counter!("portolan_store_failures_total").increment(1);
-                self.close();
-                // It may have been for once. If not, the next write tries again.
-                self.open = self.place.open_proved();
+            if !small.is_empty() {
+                self.commit(small.drain(..));
+            } else if large.is_empty() {
+                return;
             }
+            if let Some(write) = large.pop_front() {
+                self.commit(std::iter::once(write));
+            }
+        }
+    }
+
+    /// One transaction, and what follows from how it ended.
+    fn commit(&mut self, writes: impl ExactSizeIterator<Item = Write>) {
+        let count = writes.len();
+        let well = self.commit_group(writes) && self.after_commit(count);
+        metrics::gauge!("portolan_store_writable").set(if well { 1.0 } else { 0.0 });
+        if !well {
+            metrics::counter!("portolan_store_failures_total").increment(1);
+            self.close();
+            // It may have been for once. If not, the next write tries again.
+            self.open = self.place.open_proved();
         }
     }
 

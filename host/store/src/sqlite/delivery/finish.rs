@@ -40,7 +40,12 @@ const ATTEMPT_END: &str = "
     UPDATE attempts SET finished_at = ?2, verdict = ?3, detail = ?4, sent_sha256 = ?5
     WHERE delivery_seq = ?1 AND number = (SELECT attempts FROM deliveries WHERE seq = ?1)";
 
+/// As it was planned or corrected, it is kept once.
 const SENT: &str = "UPDATE delivery_contents SET sent = ?2 WHERE delivery_seq = ?1";
+
+const IS_KEPT: &str = "
+    SELECT 1 FROM delivery_contents
+    WHERE delivery_seq = ?1 AND sent IS NULL AND coalesce(corrected, body) = ?2";
 
 const SENT_BYTES: &str =
     "SELECT coalesce(octet_length(sent), 0) FROM delivery_contents WHERE delivery_seq = ?1";
@@ -138,6 +143,11 @@ impl Texts {
             },
         })
     }
+
+    /// About how many are stored.
+    pub(super) fn bytes(&self) -> usize {
+        [&self.sent, &self.detail, &self.response].into_iter().flatten().map(String::len).sum()
+    }
 }
 
 pub(super) fn finish(
@@ -154,10 +164,7 @@ pub(super) fn finish(
         return Ok(Finish::LeaseLost);
     };
     if let Some(body) = &texts.sent {
-        // The first attempt has nothing to replace.
-        let before = if lease.epoch > 1 { sent_bytes(conn, delivery.seq)? } else { 0 };
-        change(conn, SENT, params![delivery.seq, body])?;
-        stores(&delivery.scope, usage::length(Some(body)) - before);
+        keep_sent(conn, &delivery, body)?;
     }
     let (verdict, _) = verdict(end);
     let detail = &texts.detail;
@@ -189,7 +196,17 @@ pub(super) fn finish(
     Ok(Finish::Done)
 }
 
-/// How long the body is that was sent last.
+/// What was sent, unless it is what is kept already: most bodies are sent as they were planned.
+fn keep_sent(conn: &Connection, delivery: &Place, body: &str) -> Result<(), StoreError> {
+    if first(conn, IS_KEPT, params![delivery.seq, body], |c| c.get::<i64>())?.is_none() {
+        let before = sent_bytes(conn, delivery.seq)?;
+        change(conn, SENT, params![delivery.seq, body])?;
+        stores(&delivery.scope, usage::length(Some(body)) - before);
+    }
+    Ok(())
+}
+
+/// How long the body is that was sent last, where it is not the planned one.
 pub(super) fn sent_bytes(conn: &Connection, seq: i64) -> Result<i64, StoreError> {
     Ok(first(conn, SENT_BYTES, [seq], |c| c.get())?.unwrap_or_default())
 }

@@ -55,6 +55,12 @@ impl Contents {
             body: json(&new.body),
         })
     }
+
+    /// How many are stored.
+    pub(in crate::sqlite) fn bytes(&self) -> usize {
+        let Self { after, bindings, existence, captures, ledger, body } = self;
+        [after, bindings, existence, captures, ledger, body].into_iter().flatten().map(String::len).sum()
+    }
 }
 
 /// What the deliveries of one plan share.

@@ -120,6 +120,12 @@ impl Texts {
             contents,
         })
     }
+
+    /// About how many are stored.
+    pub(super) fn bytes(&self) -> usize {
+        let texts = [&self.outcome, &self.facts, &self.log].into_iter().flatten().map(String::len);
+        texts.chain(self.contents.iter().map(Contents::bytes)).sum()
+    }
 }
 
 /// As the mapper writes it: `cost` of `pipeline::engine::Cost`, `facts` of `contract::Fact`.
