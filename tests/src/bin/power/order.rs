@@ -128,10 +128,9 @@ async fn record(scratch: &Path, log: &Path, strace: &Path, look: &Look) -> anyho
     }
     let id = host.id().context("the host has ended")?;
     host.stop().await?;
-    let last = format!("{id} +++ exited");
     let written = async {
         // strace ends by itself, a moment after the host.
-        while !ends_with_line(log, &last).unwrap_or(false) {
+        while !last_line(log).is_ok_and(|last| is_the_end_of(&last, id)) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -147,7 +146,7 @@ fn unrouted(number: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-fn ends_with_line(log: &Path, beginning: &str) -> std::io::Result<bool> {
+fn last_line(log: &Path) -> std::io::Result<String> {
     use std::io::{Read, Seek, SeekFrom};
     let mut file = std::fs::File::open(log)?;
     let length = file.metadata()?.len();
@@ -155,7 +154,18 @@ fn ends_with_line(log: &Path, beginning: &str) -> std::io::Result<bool> {
     let mut end = Vec::new();
     file.read_to_end(&mut end)?;
     let end = String::from_utf8_lossy(&end);
-    Ok(end.trim_end().lines().last().is_some_and(|last| last.starts_with(beginning)))
+    Ok(end.trim_end().lines().last().unwrap_or_default().to_owned())
+}
+
+fn is_the_end_of(line: &str, process: u32) -> bool {
+    thread_and_call(line)
+        .is_some_and(|(thread, call)| thread == process.to_string() && call.starts_with("+++ exited"))
+}
+
+/// A line's parts: strace pads short ids with spaces.
+fn thread_and_call(line: &str) -> Option<(&str, &str)> {
+    let (thread, call) = line.split_once(' ')?;
+    Some((thread, call.trim_start()))
 }
 
 /// Reads a trace line by line, in which calls of many threads begin and end.
@@ -173,8 +183,7 @@ struct Trace {
 
 impl Trace {
     fn line(&mut self, line: &str) {
-        let Some((thread, call)) = line.split_once(' ') else { return };
-        let call = call.trim_start();
+        let Some((thread, call)) = thread_and_call(line) else { return };
         if let Some(ended) = call.strip_prefix("<... ") {
             if ended.starts_with("fdatasync") || ended.starts_with("fsync") {
                 self.flush_ends(thread, call);
@@ -242,6 +251,15 @@ mod tests {
         format!(
             "9 sendto(8<TCP:[1]>, \"HTTP/1.1 200 OK\\r\\n\\r\\n{{\\\"event\\\":\\\"{ID}\\\"}}\", 9, 0) = 9"
         )
+    }
+
+    #[test]
+    fn the_end_of_a_process_is_seen_however_short_its_id_is() {
+        assert!(is_the_end_of("12904 +++ exited with 0 +++", 12904));
+        assert!(is_the_end_of("2904  +++ exited with 0 +++", 2904));
+        assert!(!is_the_end_of("2904  +++ exited with 0 +++", 290));
+        assert!(!is_the_end_of("2904  write(1</d/log>, \"+++ exited\", 10) = 10", 2904));
+        assert!(!is_the_end_of("", 2904));
     }
 
     #[test]
