@@ -202,6 +202,79 @@ async fn an_endless_body_ends_at_the_limit() {
     }
 }
 
+/// Closed at once, the connection would be reset while the client sends, and the answer lost with it.
+#[tokio::test]
+async fn whoever_sends_too_much_sees_why_it_is_refused() {
+    let (host, _folder) = host(&[]).await;
+    let body = vec![b' '; 8 << 20];
+    for (begin, status, code) in [
+        ("POST /hooks/src_1", 413, "body-too-large"),
+        ("POST /api/v1/tenants", 401, "unauthorized"),
+        ("POST /api/v1/modules", 401, "unauthorized"),
+        ("POST /api/v1/nothing", 404, "not-found"),
+    ] {
+        for chunked in [false, true] {
+            let (length, whole) = if chunked {
+                let size = format!("{:x}\r\n", body.len());
+                ("Transfer-Encoding: chunked".to_owned(), [size.as_bytes(), &body, b"\r\n0\r\n\r\n"].concat())
+            } else {
+                (format!("Content-Length: {}", body.len()), body.clone())
+            };
+            let head = format!("{begin} HTTP/1.1\r\nHost: h\r\n{length}\r\n\r\n");
+            let mut socket = knock(&host, head.as_bytes()).await;
+            // Sends all of it before it reads, as simple clients do.
+            socket.write_all(&whole).await.unwrap();
+            let mut said = Vec::new();
+            let read = timeout(PATIENCE, socket.read_to_end(&mut said)).await.unwrap();
+            let said = String::from_utf8_lossy(&said);
+            assert!(read.is_ok(), "{begin}: reset after {said}");
+            assert!(
+                said.starts_with(&format!("HTTP/1.1 {status}")) && said.contains(code),
+                "{begin}: {said}"
+            );
+            assert!(said.to_lowercase().contains("\r\nconnection: close\r\n"), "{begin}: {said}");
+        }
+    }
+}
+
+/// A client that keeps its connections sends the next request on the same one.
+#[tokio::test]
+async fn a_small_body_that_nobody_reads_ends_no_connection() {
+    let (host, _folder) = host(&[]).await;
+    let mut socket = knock(&host, b"").await;
+    let head = "POST /api/v1/tenants HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n";
+    for _ in 0..20 {
+        socket.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+        // The body comes later than the head.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        socket.write_all(b"{}").await.unwrap();
+        let said = one_answer(&mut socket).await;
+        assert!(said.starts_with("HTTP/1.1 401"), "{said}");
+    }
+    // Who asks whether it may send its body is told, and sends none.
+    socket.write_all(format!("{head}Expect: 100-continue\r\n\r\n").as_bytes()).await.unwrap();
+    let said = all_until_closed(&mut socket).await;
+    assert!(said.starts_with("HTTP/1.1 401"), "{said}");
+}
+
+/// Up to the end of one answer that says its length.
+async fn one_answer(socket: &mut TcpStream) -> String {
+    let (mut said, mut buffer) = (String::new(), [0u8; 4096]);
+    loop {
+        let read = timeout(PATIENCE, socket.read(&mut buffer)).await.unwrap().unwrap();
+        assert!(read > 0, "the connection was closed after {said}");
+        said.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+        let Some((head, body)) = said.split_once("\r\n\r\n") else { continue };
+        let length: usize = head
+            .lines()
+            .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok())
+            .unwrap();
+        if body.len() >= length {
+            return said;
+        }
+    }
+}
+
 /// HPACK: `GET http /`, from the static table.
 const GET: [u8; 3] = [0x82, 0x86, 0x84];
 

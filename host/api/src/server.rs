@@ -8,6 +8,7 @@
 //! | sends nothing, or half a preface | `header_ms_max`, in `bounded` |
 //! | sends its headers byte by byte | `header_ms_max`, by hyper: for the head as a whole |
 //! | sends its body byte by byte | `body_ms_max`, in `body`: for the body as a whole |
+//! | sends on after it was refused | two seconds or 64 MiB, in `remainder` |
 //! | does not read its answer | `write_ms_max` without progress, in `bounded` |
 //! | asks for nothing (HTTP/2 pings included) | `idle_ms_max` without a request, in `activity` |
 //! | opens many | `connections_per_address_max`, in `seats` |
@@ -15,6 +16,7 @@
 
 mod activity;
 mod bounded;
+mod remainder;
 mod seats;
 
 use std::{sync::Arc, time::Duration};
@@ -31,6 +33,7 @@ use tokio::{
 
 use activity::{Activity, Watched};
 use bounded::BoundedStream;
+use remainder::Remainder;
 use seats::Seats;
 
 /// Bounds of connections.
@@ -107,9 +110,10 @@ pub async fn serve(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(error = &error as &dyn std::error::Error, "no TCP_NODELAY");
         }
-        let stream = BoundedStream::new(stream, settings.header_ms_max, settings.write_ms_max);
-        let activity = Arc::new(Activity::default());
-        let service = Watched::new(router.clone(), activity.clone());
+        let (activity, remainder) = (Arc::new(Activity::default()), Remainder::default());
+        let patience = (settings.header_ms_max, settings.write_ms_max);
+        let stream = BoundedStream::new(stream, patience, remainder.clone());
+        let service = Watched::new(router.clone(), activity.clone(), remainder);
         let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {

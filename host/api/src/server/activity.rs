@@ -10,9 +10,17 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::Request, response::Response};
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, Version, header::CONNECTION},
+    response::Response,
+};
 use hyper::body::Incoming;
 use tower::ServiceExt;
+
+use super::remainder::Remainder;
 
 /// Requests of one connection.
 #[derive(Debug, Default)]
@@ -48,11 +56,12 @@ impl Drop for UnderWay {
 pub(super) struct Watched {
     router: Router,
     activity: Arc<Activity>,
+    remainder: Remainder,
 }
 
 impl Watched {
-    pub(super) const fn new(router: Router, activity: Arc<Activity>) -> Self {
-        Self { router, activity }
+    pub(super) const fn new(router: Router, activity: Arc<Activity>, remainder: Remainder) -> Self {
+        Self { router, activity, remainder }
     }
 }
 
@@ -64,11 +73,22 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Watched {
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         self.activity.begun.fetch_add(1, Ordering::Relaxed);
         let under_way = UnderWay(self.activity.clone());
-        let answer = self.router.clone().oneshot(request.map(axum::body::Body::new) as Request);
+        // A stream of HTTP/2 ends by itself, and leaves nothing in the socket.
+        let remainder = (request.version() != Version::HTTP_2).then(|| self.remainder.clone());
+        let request: Request = match &remainder {
+            Some(remainder) => remainder.watch(request).map(Body::new),
+            None => request.map(Body::new),
+        };
+        let answer = self.router.clone().oneshot(request);
         Box::pin(async move {
-            let answer = answer.await;
+            let Ok(mut answer) = answer.await;
+            if let Some(remainder) = remainder
+                && !remainder.settle().await
+            {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             drop(under_way);
-            answer
+            Ok(answer)
         })
     }
 }

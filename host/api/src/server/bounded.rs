@@ -1,11 +1,11 @@
 //! A socket that ends when its other side does nothing for too long, in the two places where hyper waits without end:
-//! before it knows which version of HTTP is spoken, and while it writes.
+//! before it knows which version of HTTP is spoken, and while it writes. And that ends so that a refusal is seen.
 
 use std::{
     future::Future,
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -14,6 +14,8 @@ use tokio::{
     net::TcpStream,
     time::{Sleep, sleep},
 };
+
+use super::remainder::{Discard, Remainder};
 
 /// How HTTP/2 begins. Whoever begins otherwise speaks HTTP/1, whose heads hyper bounds.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -27,13 +29,21 @@ pub(super) struct BoundedStream {
     write_patience: Duration,
     /// While a write waits: when it has waited too long.
     stalled: Option<Pin<Box<Sleep>>>,
+    remainder: Remainder,
+    /// While it closes with a remainder.
+    discard: Option<Discard>,
 }
 
 impl BoundedStream {
-    pub(super) fn new(stream: TcpStream, header_ms_max: u64, write_ms_max: u64) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        (header_ms_max, write_ms_max): (u64, u64),
+        remainder: Remainder,
+    ) -> Self {
         let deadline = Box::pin(sleep(Duration::from_millis(header_ms_max)));
         let write_patience = Duration::from_millis(write_ms_max);
-        Self { stream, beginning: Some((deadline, 0)), write_patience, stalled: None }
+        let beginning = Some((deadline, 0));
+        Self { stream, beginning, write_patience, stalled: None, remainder, discard: None }
     }
 
     fn look(&mut self, bytes: &[u8]) {
@@ -113,6 +123,13 @@ impl AsyncWrite for BoundedStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let Self { stream, remainder, discard, .. } = &mut *self;
+        if discard.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+            if !remainder.is_left() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        discard.get_or_insert_with(Discard::new).poll(stream, context)
     }
 }
