@@ -42,6 +42,16 @@ async fn what_is_not_signed_with_the_sources_secret_is_refused_and_alerts() {
     assert_eq!(world.tenant.get("/events").await.unwrap()["items"], json!([]), "nothing is stored");
     let alerts = world.tenant.get("/alerts?open=true").await.unwrap();
     assert!(!alerts["items"].as_array().unwrap().is_empty(), "an alert is open");
+    // The operator sees the same, and whose they are.
+    let everywhere = world.host.operator.get("/api/v1/alerts?acknowledged=false").await.unwrap();
+    let place = json!({ "tenant": world.tenant.id, "environment": "sandbox" });
+    let expected = alerts["items"].as_array().unwrap().iter().map(|alert| merged(&place, alert));
+    assert_eq!(everywhere["items"], expected.collect::<Value>());
+}
+
+fn merged(one: &Value, other: &Value) -> Value {
+    let fields = [one, other].into_iter().flat_map(|value| value.as_object().unwrap().clone());
+    Value::Object(fields.collect())
 }
 
 #[tokio::test]

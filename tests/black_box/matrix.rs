@@ -107,6 +107,7 @@ const ROUTES: &[Row] = &[
     ("GET", "/api/v1/tenants", Operator, "", none, 200, 0),
     ("POST", "/api/v1/tenants", Operator, "", wrong, 400, 0),
     ("GET", "/api/v1/overview", Holder, "", none, 200, 0),
+    ("GET", "/api/v1/alerts", Operator, "", none, 200, 0),
     ("GET", "/api/v1/tenant", Viewer, "", none, 200, 0),
     ("PUT", "/api/v1/retention", Admin, "", empty, 200, 0),
     ("GET", "/api/v1/export", Admin, "", none, 200, 0),

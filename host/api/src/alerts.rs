@@ -5,7 +5,9 @@ use aide::axum::{
     routing::{get_with, post_with},
 };
 use axum::{extract::State, response::NoContent};
-use portolan_domain::{AlertId, Timestamp, contract::Severity, state::AlertState};
+use portolan_domain::{
+    AlertId, Environment, Scope, TenantId, Timestamp, contract::Severity, state::AlertState,
+};
 use portolan_store::alert::{Alert, AlertFilter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,7 @@ use serde_json::Value;
 use crate::{
     Api,
     answer::{List, Time},
-    auth::{Admin, InScope, Viewer},
+    auth::{Admin, AsOperator, InScope, Viewer},
     body::Json,
     desk::DecisionAnswer,
     openapi::op,
@@ -46,6 +48,19 @@ pub(crate) fn routes() -> ApiRouter<Api> {
         .with_path_items(|path| path.tag("alerts"))
 }
 
+/// What concerns all tenants.
+pub(crate) fn routes_of_host() -> ApiRouter<Api> {
+    ApiRouter::new()
+        .api_route(
+            "/alerts",
+            get_with(
+                list_alerts_everywhere,
+                op("list_alerts_everywhere", "The alerts of all tenants that are not resolved"),
+            ),
+        )
+        .with_path_items(|path| path.tag("alerts"))
+}
+
 /// Which alerts.
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct Filter {
@@ -60,22 +75,57 @@ pub(crate) struct Filter {
     since: Option<u64>,
 }
 
+/// Which alerts of those that are not resolved.
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct FilterEverywhere {
+    /// Only those that somebody looks after (`true`), or that nobody does (`false`).
+    acknowledged: Option<bool>,
+    /// Those that matter at least so much.
+    severity: Option<Severity>,
+    /// `connection-down`; `delivery-dead.*` means all that begin so.
+    code: Option<String>,
+    /// That happened at or after this: milliseconds since 1970.
+    since: Option<u64>,
+}
+
+impl From<Filter> for AlertFilter {
+    fn from(filter: Filter) -> Self {
+        let states = match (filter.state, filter.open) {
+            (Some(state), _) => vec![state],
+            (None, Some(true)) => Self::unresolved().states,
+            (None, Some(false) | None) => Vec::new(),
+        };
+        let since = filter.since.map(Timestamp::from_millis);
+        Self { states, severity_least: filter.severity, code: filter.code, since }
+    }
+}
+
 pub(crate) async fn list_alerts(
     State(api): State<Api>,
     caller: InScope<Viewer>,
     Query(filter): Query<Filter>,
     Paged(page): Paged,
 ) -> Result<axum::Json<List<Answer>>, Problem> {
-    let states = match (filter.state, filter.open) {
-        (Some(state), _) => vec![state],
-        (None, Some(true)) => AlertFilter::unresolved().states,
-        (None, Some(false) | None) => Vec::new(),
-    };
-    let (severity_least, code) = (filter.severity, filter.code);
-    let filter =
-        AlertFilter { states, severity_least, code, since: filter.since.map(Timestamp::from_millis) };
-    let alerts = api.shared.store.alert_list(&caller.scope, filter, page.clone()).await?;
+    let alerts = api.shared.store.alert_list(&caller.scope, filter.into(), page.clone()).await?;
     Ok(page::answer(&page, &alerts, |alert| alert.id.to_string(), answer))
+}
+
+/// An operator's work list: newest first, each with whose it is.
+pub(crate) async fn list_alerts_everywhere(
+    State(api): State<Api>,
+    _: AsOperator,
+    Query(filter): Query<FilterEverywhere>,
+    Paged(page): Paged,
+) -> Result<axum::Json<List<AnswerEverywhere>>, Problem> {
+    let filter = Filter {
+        state: filter.acknowledged.map(|is| if is { AlertState::Acknowledged } else { AlertState::Open }),
+        open: Some(true),
+        severity: filter.severity,
+        code: filter.code,
+        since: filter.since,
+    };
+    let alerts = api.shared.store.alert_list_everywhere(filter.into(), page.clone()).await?;
+    Ok(page::answer(&page, &alerts, |alert| alert.id.to_string(), answer_everywhere))
 }
 
 pub(crate) async fn get_alert(
@@ -129,6 +179,21 @@ pub(crate) struct Answer {
     count: u64,
     first_at: Time,
     last_at: Time,
+}
+
+/// An alert, and whose it is.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TenantAlert")]
+pub(crate) struct AnswerEverywhere {
+    tenant: TenantId,
+    environment: Environment,
+    #[serde(flatten)]
+    alert: Answer,
+}
+
+fn answer_everywhere(alert: &Alert) -> AnswerEverywhere {
+    let Scope { tenant, environment } = alert.scope.clone();
+    AnswerEverywhere { tenant, environment, alert: answer(alert) }
 }
 
 pub(crate) fn answer(alert: &Alert) -> Answer {

@@ -215,6 +215,7 @@ fn routes() -> ApiRouter<Api> {
     let v1 = ApiRouter::new()
         .merge(tenants::routes())
         .merge(overview::routes())
+        .merge(alerts::routes_of_host())
         .merge(standings::routes())
         .merge(exports::routes())
         .merge(usage::routes())

@@ -115,6 +115,20 @@ pub enum Unbalanced {
     /// Not the code of a currency.
     #[error("a ledger line is in {0:?}, which is no currency of ISO 4217")]
     BadCurrency(String),
+    /// A fraction of the smallest unit of the currency: nobody can post it, and whoever rounds is off by a cent.
+    #[error(
+        "the ledger line on account {account} has {amount} {currency}; {currency} has {decimals} decimals"
+    )]
+    TooFine {
+        /// Its account.
+        account: String,
+        /// Its amount.
+        amount: Amount,
+        /// ISO 4217.
+        currency: String,
+        /// How many decimals the currency has.
+        decimals: u16,
+    },
     /// The sum is too large to be exact.
     #[error("the ledger lines in {currency} exceed what can be added exactly")]
     TooLarge {
@@ -123,7 +137,18 @@ pub enum Unbalanced {
     },
 }
 
-/// Checks that debits equal credits in every currency.
+/// How many decimals a currency has, by ISO 4217; none where the standard says nothing: metals, codes that are newer
+/// than the table.
+fn decimals(currency: &str) -> Option<u16> {
+    iso_currency::Currency::from_code(currency)?.exponent()
+}
+
+/// How many decimals an amount needs: zeros at the end are none.
+fn finest(amount: Amount) -> u32 {
+    amount.0.normalize().scale()
+}
+
+/// Checks that debits equal credits in every currency, and that no line has a fraction of a cent.
 ///
 /// # Errors
 /// The first currency (in alphabetical order) or line that does not hold.
@@ -136,6 +161,10 @@ pub fn check_balance<'a>(lines: impl IntoIterator<Item = &'a LedgerLine>) -> Res
         }
         if line.currency.len() != 3 || !line.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
             return Err(Unbalanced::BadCurrency(line.currency.chars().take(10).collect()));
+        }
+        if let Some(decimals) = decimals(&line.currency).filter(|max| finest(line.amount) > u32::from(*max)) {
+            let (account, currency) = (line.account.clone(), line.currency.clone());
+            return Err(Unbalanced::TooFine { account, amount: line.amount, currency, decimals });
         }
         let difference = differences.entry(&line.currency).or_default();
         let sum = match line.side {
@@ -206,6 +235,34 @@ mod tests {
         for currency in ["usd", "", "US", "USD\n"] {
             let none = [line(Side::Debit, "1", currency), line(Side::Credit, "1", currency)];
             assert!(matches!(check_balance(&none), Err(Unbalanced::BadCurrency(_))));
+        }
+    }
+
+    #[test]
+    fn a_line_has_no_fraction_of_its_currencys_smallest_unit() {
+        let check = |amount: &str, currency: &str| {
+            let lines = [line(Side::Debit, amount, currency), line(Side::Credit, amount, currency)];
+            check_balance(&lines).map_err(|refused| refused.to_string())
+        };
+        for (amount, currency) in [
+            ("0.01", "USD"),
+            ("0.010", "USD"),
+            ("100", "JPY"),
+            ("100.00", "JPY"),
+            ("1.234", "KWD"),
+            ("5.0", "ISK"),
+            // Of these the standard says nothing.
+            ("0.00001", "XAU"),
+            ("0.00001", "QQQ"),
+        ] {
+            assert_eq!(check(amount, currency), Ok(()), "{amount} {currency}");
+        }
+        for (amount, currency, decimals) in
+            [("0.001", "USD", 2), ("100.5", "JPY", 0), ("1.2345", "KWD", 3), ("5.5", "UGX", 0)]
+        {
+            let refused = check(amount, currency).unwrap_err();
+            let reason = format!("{amount} {currency}; {currency} has {decimals} decimals");
+            assert!(refused.ends_with(&reason), "{refused}");
         }
     }
 

@@ -91,6 +91,8 @@ pub trait Alerts: Send + Sync {
         filter: AlertFilter,
         page: Page,
     ) -> Result<Vec<Alert>, StoreError>;
+    /// Those of all tenants that match and are not resolved, newest first.
+    async fn alert_list_everywhere(&self, filter: AlertFilter, page: Page) -> Result<Vec<Alert>, StoreError>;
     /// The alerts that this event, its runs or its deliveries raised, newest first, at most 100. Of what happened more than a
     /// thousand times under one alert, only the first thousand events know it.
     async fn alert_of_event(&self, scope: &Scope, event: &EventId) -> Result<Vec<Alert>, StoreError>;

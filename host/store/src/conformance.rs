@@ -55,6 +55,7 @@ macro_rules! store_conformance {
                 lists_are_newest_first_and_paged,
                 s11_another_scope_sees_nothing,
                 s12_open_alerts_with_one_code_and_title_are_one,
+                alerts_of_all_tenants_are_one_list_newest_first,
                 a_row_cannot_refer_to_another_scope,
                 s18_a_keyed_request_begins_once,
                 s19_a_lookup_table_can_be_put_back,

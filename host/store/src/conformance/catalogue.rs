@@ -2,7 +2,7 @@
 
 use portolan_domain::{
     AlertId, ConnectionId, DeliveryId, Environment, KeyId, MappingId, ModuleDigest, Scope, SourceId,
-    Timestamp, contract::Severity,
+    Timestamp, contract::Severity, state::AlertState,
 };
 use serde_json::json;
 
@@ -301,6 +301,45 @@ pub async fn s12_open_alerts_with_one_code_and_title_are_one(place: &dyn Place) 
     assert_eq!(store.alert_list(scope, AlertFilter::unresolved(), Page::default()).await.unwrap().len(), 2);
     let all = store.alert_list(scope, AlertFilter::default(), Page::default()).await.unwrap();
     assert_eq!(all.iter().map(|alert| alert.count).collect::<Vec<_>>(), [1, 1, 3], "a new one, counted anew");
+}
+
+pub async fn alerts_of_all_tenants_are_one_list_newest_first(place: &dyn Place) {
+    let world = World::new(place.open().await).await;
+    let (store, here) = (&world.store, &world.scope);
+    let there = &World::new(store.clone()).await.scope;
+    for (number, (scope, severity)) in
+        [(here, Severity::Warning), (there, Severity::Critical)].into_iter().enumerate()
+    {
+        for title in ["one", "two"] {
+            let alert = NewAlert { title: title.to_owned(), ..alert(severity, at(number as u64)) };
+            store.alert_raise(scope, alert).await.unwrap();
+        }
+    }
+    let list = async |filter: AlertFilter, page: Page| {
+        let found = store.alert_list_everywhere(filter, page).await.unwrap();
+        found.into_iter().map(|alert| (alert.scope, alert.title, alert.id)).collect::<Vec<_>>()
+    };
+    let all = list(AlertFilter::default(), Page::default()).await;
+    let seen: Vec<_> = all.iter().map(|(scope, title, _)| (scope, title.as_str())).collect();
+    assert_eq!(seen, [(there, "two"), (there, "one"), (here, "two"), (here, "one")]);
+    let page = Page { before: Some(all[1].2.to_string()), rows_max: 1 };
+    assert_eq!(list(AlertFilter::default(), page).await, all[2..3]);
+    let page = Page { before: Some(AlertId::generate(START).to_string()), rows_max: 1 };
+    assert!(absent(store.alert_list_everywhere(AlertFilter::default(), page).await));
+
+    let critical = AlertFilter { severity_least: Some(Severity::Critical), ..AlertFilter::default() };
+    assert_eq!(list(critical, Page::default()).await, all[..2]);
+    let later = AlertFilter { since: Some(at(1)), ..AlertFilter::default() };
+    assert_eq!(list(later, Page::default()).await, all[..2]);
+    let other = AlertFilter { code: Some("another".to_owned()), ..AlertFilter::default() };
+    assert_eq!(list(other, Page::default()).await, []);
+    store.alert_acknowledge(here, &all[2].2, decision(at(3))).await.unwrap();
+    store.alert_resolve(there, &all[0].2, decision(at(3))).await.unwrap();
+    assert_eq!(list(AlertFilter::default(), Page::default()).await, all[1..]);
+    let in_state = |state| AlertFilter { states: vec![state], ..AlertFilter::default() };
+    assert_eq!(list(in_state(AlertState::Acknowledged), Page::default()).await, all[2..3]);
+    assert_eq!(list(in_state(AlertState::Open), Page::default()).await, [all[1].clone(), all[3].clone()]);
+    assert_eq!(list(in_state(AlertState::Resolved), Page::default()).await, []);
 }
 
 pub async fn a_row_cannot_refer_to_another_scope(place: &dyn Place) {

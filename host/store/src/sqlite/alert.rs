@@ -271,6 +271,10 @@ impl Alerts for SqliteStore {
         self.look(list::is_search(&filter), move |conn| list::list(conn, &scope, &filter, &page)).await
     }
 
+    async fn alert_list_everywhere(&self, filter: AlertFilter, page: Page) -> Result<Vec<Alert>, StoreError> {
+        self.look(list::is_search(&filter), move |conn| list::everywhere(conn, &filter, &page)).await
+    }
+
     async fn alert_of_event(&self, scope: &Scope, event: &EventId) -> Result<Vec<Alert>, StoreError> {
         let (scope, event) = (scope.clone(), event.clone());
         self.read(move |conn| {

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0014_api.sql"),
     include_str!("../../migrations/0015_bounds.sql"),
     include_str!("../../migrations/0016_replays.sql"),
+    include_str!("../../migrations/0017_unresolved.sql"),
 ];
 
 /// Makes what is missing.

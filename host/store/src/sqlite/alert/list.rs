@@ -1,29 +1,42 @@
 //! Lists of alerts.
 
 use portolan_domain::{Scope, state::AlertState};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ToSql, params};
 
 use super::{rank, read};
 use crate::{
     Page, StoreError,
     alert::{Alert, AlertFilter},
-    sqlite::row::{all, millis, slice},
+    sqlite::row::{Slice, all, millis, slice},
 };
 
-/// Those that are `open`, or that are not, newest first along the index.
+macro_rules! matching {
+    () => {
+        " AND a.seq < ?1 AND ((?2 AND a.acknowledged_at IS NULL) OR (?3 AND a.acknowledged_at IS NOT NULL))
+          AND a.severity >= ?4 AND a.last_at >= ?5
+          AND (?6 IS NULL OR (?7 IS NULL AND a.code = ?6) OR (a.code >= ?6 AND a.code < ?7))
+         ORDER BY a.seq DESC LIMIT ?8"
+    };
+}
+
+/// Those of a scope that are `open`, or that are not, newest first along the index.
 const LIST: &str = concat!(
     "SELECT a.seq, ",
     columns!(),
-    " FROM alerts a INDEXED BY alerts_scope WHERE a.tenant = ?1 AND a.environment = ?2 AND a.open = ?3 AND a.seq < ?4
-      AND ((?5 AND a.acknowledged_at IS NULL) OR (?6 AND a.acknowledged_at IS NOT NULL))
-      AND a.severity >= ?7 AND a.last_at >= ?8
-      AND (?9 IS NULL OR (?10 IS NULL AND a.code = ?9) OR (a.code >= ?9 AND a.code < ?10))
-     ORDER BY a.seq DESC LIMIT ?11"
+    " FROM alerts a INDEXED BY alerts_scope WHERE a.tenant = ?9 AND a.environment = ?10 AND a.open = ?11",
+    matching!()
+);
+/// Those of all tenants that are `open`, newest first along the index.
+const LIST_EVERYWHERE: &str = concat!(
+    "SELECT a.seq, ",
+    columns!(),
+    " FROM alerts a INDEXED BY alerts_unresolved WHERE a.open = 1",
+    matching!()
 );
 
 /// What lists execute: see the test of what they cost.
 #[cfg(test)]
-pub(in crate::sqlite) const LIST_STATEMENTS: &[&str] = &[LIST];
+pub(in crate::sqlite) const LIST_STATEMENTS: &[&str] = &[LIST, LIST_EVERYWHERE];
 
 fn is_wanted(filter: &AlertFilter, state: AlertState) -> bool {
     filter.states.is_empty() || filter.states.contains(&state)
@@ -47,34 +60,50 @@ pub(super) fn list(
     let (tenant, environment) = (scope.tenant.as_str(), scope.environment.as_str());
     let find = "SELECT seq FROM alerts WHERE id = ?1 AND tenant = ?2 AND environment = ?3";
     let part = slice(conn, page, find, params![page.before, tenant, environment])?;
-    let (open, acknowledged) =
-        (is_wanted(filter, AlertState::Open), is_wanted(filter, AlertState::Acknowledged));
     let resolved = is_wanted(filter, AlertState::Resolved);
-    let (from, to) = codes(filter).unzip();
-    let to = to.flatten();
     let mut found: Vec<(i64, Alert)> = Vec::new();
-    for (is_open, unseen, seen) in [(true, open, acknowledged), (false, resolved, resolved)] {
-        if !unseen && !seen {
-            continue;
-        }
-        let params = params![
-            tenant,
-            environment,
-            is_open,
-            part.before_seq,
-            unseen,
-            seen,
-            filter.severity_least.map_or(0, rank),
-            filter.since.map_or(0, millis),
-            from,
-            to,
-            part.rows
-        ];
-        found.extend(all(conn, LIST, params, |c| Ok((c.get()?, read(c)?)))?);
+    for (is_open, kinds) in [(true, unresolved(filter)), (false, (resolved, resolved))] {
+        let place = params![tenant, environment, is_open];
+        found.extend(matching(conn, LIST, (filter, kinds), &part, place)?);
     }
     found.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
     found.truncate(part.rows as usize);
     Ok(found.into_iter().map(|(_, alert)| alert).collect())
+}
+
+/// Of all tenants, those that are not resolved.
+pub(super) fn everywhere(
+    conn: &Connection,
+    filter: &AlertFilter,
+    page: &Page,
+) -> Result<Vec<Alert>, StoreError> {
+    let part = slice(conn, page, "SELECT seq FROM alerts WHERE id = ?1", [&page.before])?;
+    let found = matching(conn, LIST_EVERYWHERE, (filter, unresolved(filter)), &part, &[])?;
+    Ok(found.into_iter().map(|(_, alert)| alert).collect())
+}
+
+/// Whether those are wanted that nobody looks after, and those that somebody does.
+fn unresolved(filter: &AlertFilter) -> (bool, bool) {
+    (is_wanted(filter, AlertState::Open), is_wanted(filter, AlertState::Acknowledged))
+}
+
+/// What one of the statements finds. `place`: what it takes besides the filter.
+fn matching(
+    conn: &Connection,
+    sql: &str,
+    (filter, (unseen, seen)): (&AlertFilter, (bool, bool)),
+    part: &Slice,
+    place: &[&dyn ToSql],
+) -> Result<Vec<(i64, Alert)>, StoreError> {
+    if !unseen && !seen {
+        return Ok(Vec::new());
+    }
+    let (from, to) = codes(filter).unzip();
+    let to = to.flatten();
+    let (severity, since) = (filter.severity_least.map_or(0, rank), filter.since.map_or(0, millis));
+    let filters = params![part.before_seq, unseen, seen, severity, since, from, to, part.rows];
+    let params: Vec<&dyn ToSql> = filters.iter().chain(place).copied().collect();
+    all(conn, sql, params.as_slice(), |c| Ok((c.get()?, read(c)?)))
 }
 
 /// The bounds of a code or of all codes that begin with it, as SQLite compares texts.
