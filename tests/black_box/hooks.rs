@@ -47,6 +47,10 @@ async fn what_is_not_signed_with_the_sources_secret_is_refused_and_alerts() {
     let place = json!({ "tenant": world.tenant.id, "environment": "sandbox" });
     let expected = alerts["items"].as_array().unwrap().iter().map(|alert| merged(&place, alert));
     assert_eq!(everywhere["items"], expected.collect::<Value>());
+    let metrics = world.host.operator.get("/metrics").await.unwrap();
+    let count =
+        format!("portolan_alerts{{severity=\"warning\"}} {}", alerts["items"].as_array().unwrap().len());
+    assert!(metrics.as_str().unwrap().contains(&count), "{count} in {metrics}");
 }
 
 fn merged(one: &Value, other: &Value) -> Value {

@@ -3,7 +3,10 @@
 use aide::axum::{ApiRouter, routing::get_with};
 use axum::extract::State;
 use metrics::gauge;
-use portolan_domain::state::{DeliveryState, RunState};
+use portolan_domain::{
+    contract::Severity,
+    state::{DeliveryState, RunState},
+};
 use portolan_store::backlog::{Backlog, Whose};
 
 use crate::{
@@ -53,7 +56,7 @@ async fn metrics(State(api): State<Api>) -> Text<Exposition> {
     Text::new(api.metrics.render())
 }
 
-/// Every state that is not final, also when there is none in it any more.
+/// Every state that is not final, and every severity, also when there is none in it any more.
 fn tell(backlog: &[Backlog]) {
     for state in RunState::ALL.iter().filter(|state| !state.is_final()) {
         let count = backlog.iter().filter_map(|one| one.runs.get(state)).sum();
@@ -62,6 +65,10 @@ fn tell(backlog: &[Backlog]) {
     for state in DeliveryState::ALL.iter().filter(|state| !state.is_final()) {
         let count = backlog.iter().filter_map(|one| one.deliveries.get(state)).sum();
         gauge!("portolan_deliveries", "state" => state.as_str()).set(as_gauge(count));
+    }
+    for severity in Severity::ALL {
+        let count = backlog.iter().filter_map(|one| one.alerts.get(&severity)).sum();
+        gauge!("portolan_alerts", "severity" => severity.as_str()).set(as_gauge(count));
     }
 }
 

@@ -34,6 +34,7 @@ mod openapi;
 mod overview;
 mod page;
 mod params;
+mod pauses;
 mod problem;
 mod promotion;
 mod query;
@@ -222,6 +223,7 @@ fn routes() -> ApiRouter<Api> {
         .merge(keys::routes())
         .merge(modules::routes())
         .merge(signing::routes())
+        .merge(pauses::routes())
         .merge(sheet::routes())
         .merge(connections::routes_of_host())
         .merge(audit::routes())

@@ -1,11 +1,8 @@
-//! Whose signatures a tenant trusts, and what is stopped of its modules.
+//! Whose signatures a tenant trusts.
 
 use aide::{
     OperationInput,
-    axum::{
-        ApiRouter,
-        routing::{get_with, post_with},
-    },
+    axum::{ApiRouter, routing::get_with},
     generate::GenContext,
     openapi::Operation,
 };
@@ -17,10 +14,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use portolan_domain::{ModuleDigest, TenantId};
 use portolan_pipeline::signatures::{is_valid, signed_text};
-use portolan_store::{
-    module::{Signed, SigningKey, SigningPolicy},
-    run::Decision,
-};
+use portolan_store::module::{Signed, SigningKey, SigningPolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,9 +23,8 @@ use crate::{
     auth::{OfTenant, OfWholeTenant, Viewer},
     body::Json,
     openapi::op,
-    params::{self, Digest},
+    params,
     problem::Problem,
-    runs::Why,
     tenants::check_name,
 };
 
@@ -47,30 +40,7 @@ pub(crate) fn routes() -> ApiRouter<Api> {
             get_with(get_signing_policy, op("get_signing_policy", "Whose signatures the tenant trusts"))
                 .put_with(put_signing_policy, op("put_signing_policy", "Changes whose signatures it trusts")),
         )
-        .api_route(
-            "/modules/{digest}/pause",
-            post_with(pause_module, op("pause_module", "Has the events of its mappings wait")),
-        )
-        .api_route(
-            "/modules/{digest}/resume",
-            post_with(resume_module, op("resume_module", "Has it executed again")),
-        )
         .with_path_items(|path| path.tag("modules"))
-        .merge(
-            ApiRouter::new()
-                .api_route(
-                    "/tenant/pause",
-                    post_with(
-                        pause_tenant,
-                        op(
-                            "pause_tenant",
-                            "Has all runs and deliveries of the tenant wait; events are taken in",
-                        ),
-                    ),
-                )
-                .api_route("/tenant/resume", post_with(resume_tenant, op("unpause_tenant", "Has them go on")))
-                .with_path_items(|path| path.tag("tenants")),
-        )
 }
 
 /// The signature that an upload brings, if it brings one.
@@ -181,63 +151,4 @@ pub(crate) async fn put_signing_policy(
     let policy = SigningPolicy { required: new.required, keys };
     api.shared.store.signing_policy_put(&caller.tenant, policy, api.shared.clock.now()).await?;
     Ok(NoContent)
-}
-
-/// The runs of mappings that are pinned to it are not begun until it is resumed, in every environment; what arrives
-/// meanwhile is stored and waits. A canary of it gets no objects, a shadow of it waits.
-pub(crate) async fn pause_module(
-    State(api): State<Api>,
-    caller: OfWholeTenant,
-    Digest(digest): Digest<ModuleDigest>,
-    Json(why): Json<Why>,
-) -> Result<NoContent, Problem> {
-    let decision = decision(&api, why)?;
-    api.shared.store.module_pause(&caller.tenant, &digest, decision).await?;
-    api.shared.routes.forget();
-    Ok(NoContent)
-}
-
-/// What waited is executed in its order.
-pub(crate) async fn resume_module(
-    State(api): State<Api>,
-    caller: OfWholeTenant,
-    Digest(digest): Digest<ModuleDigest>,
-    Json(why): Json<Why>,
-) -> Result<NoContent, Problem> {
-    let decision = decision(&api, why)?;
-    api.shared.store.module_resume(&caller.tenant, &digest, decision).await?;
-    api.shared.routes.forget();
-    api.shared.runs_due.ring();
-    api.shared.replays_due.ring();
-    Ok(NoContent)
-}
-
-/// Its events are taken in and wait; runs and calls that are under way end.
-pub(crate) async fn pause_tenant(
-    State(api): State<Api>,
-    OfWholeTenant { tenant }: OfWholeTenant,
-    Json(why): Json<Why>,
-) -> Result<NoContent, Problem> {
-    let decision = decision(&api, why)?;
-    api.shared.store.tenant_pause(&tenant, decision).await?;
-    Ok(NoContent)
-}
-
-/// What waited goes on in its order.
-pub(crate) async fn resume_tenant(
-    State(api): State<Api>,
-    OfWholeTenant { tenant }: OfWholeTenant,
-    Json(why): Json<Why>,
-) -> Result<NoContent, Problem> {
-    let decision = decision(&api, why)?;
-    api.shared.store.tenant_go_on(&tenant, decision).await?;
-    api.shared.runs_due.ring();
-    api.shared.deliveries_due.ring();
-    api.shared.replays_due.ring();
-    Ok(NoContent)
-}
-
-/// A decision by whoever makes this request.
-fn decision(api: &Api, why: Why) -> Result<Decision, Problem> {
-    why.by_key(portolan_store::audit::actor().by, api.shared.clock.now())
 }

@@ -368,6 +368,9 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All, the least first.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
+
     /// As it is written: `info`, `warning`, `critical`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
