@@ -24,6 +24,7 @@ mod forgeries;
 mod fuzz;
 mod hooks;
 mod hostile;
+mod isolation;
 mod keeping;
 mod life;
 mod matrix;

@@ -15,9 +15,10 @@ use crate::repository::Repository;
 /// Arguments for a proof.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The cargo profile of host and proof. The tests' own is the default, so that what they built is used again.
-    #[arg(long, default_value = "dev")]
-    profile: String,
+    /// The cargo profile of host and proof: `dev`, the tests' own, so that what they built is used again; for
+    /// `isolation`, which measures, the optimised `demo`.
+    #[arg(long)]
+    profile: Option<String>,
     /// Handed to the proof as they are; `-- --help` lists them.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     rest: Vec<OsString>,
@@ -26,11 +27,13 @@ pub(crate) struct Arguments {
 /// Builds what a proof needs, then becomes it.
 pub(crate) fn run(repository: &Repository, name: &str, arguments: &Arguments) -> Result<Ended> {
     guests::prepare(repository, Which::All)?;
+    let by_default = if name == "isolation" { "demo" } else { "dev" };
+    let profile = arguments.profile.as_deref().unwrap_or(by_default);
     let mut cargo = repository.cargo();
     // The whole workspace, so that the host has the hooks of the proof, as in the tests.
-    cargo.args(["build", "--locked", "--workspace", "--bins", "--profile", &arguments.profile]);
+    cargo.args(["build", "--locked", "--workspace", "--bins", "--profile", profile]);
     process::run_to_success(&mut cargo)?;
-    let folder = if arguments.profile == "dev" { "debug" } else { &arguments.profile };
+    let folder = if profile == "dev" { "debug" } else { profile };
     let mut proof = built(repository, folder, name)?;
     proof.args(&arguments.rest);
     match become_program(proof)? {}

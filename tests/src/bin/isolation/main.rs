@@ -5,8 +5,9 @@
 //! acknowledged, and the time from then until its call was made. Attackers send from a process of their own, at a low
 //! priority: what they need of the processor is not the host's.
 //!
-//! Status 0 only if no attack makes the 99th percentile of acknowledgements more than 2 times, and that of whole events
-//! more than 3 times, what it is without.
+//! Status 0 only if everything of the victim was served, and no attack makes the 99th percentile of acknowledgements more
+//! than 1.3 times, and that of whole events more than 3 times, what it is without. That is asked of an optimised host, and
+//! on a quiet disk.
 
 #![allow(clippy::print_stdout, reason = "printing is what a command does")]
 #![allow(clippy::print_stderr, reason = "progress is for people")]
@@ -29,7 +30,7 @@ use tokio::{
 };
 
 /// Percentiles of acknowledgements may grow so much.
-const ACCEPT_RATIO_MAX: f64 = 2.0;
+const ACCEPT_RATIO_MAX: f64 = 1.3;
 /// Percentiles of whole events may grow so much.
 const WHOLE_RATIO_MAX: f64 = 3.0;
 
@@ -52,6 +53,9 @@ struct Options {
     /// Only these attacks: `spin,flood`.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Judge by what is served and not by when: for a host whose times say nothing.
+    #[arg(long)]
+    untimed: bool,
     /// The attacker's own process: what it does, as JSON.
     #[arg(long, hide = true)]
     attacker: Option<String>,
@@ -110,7 +114,9 @@ async fn play(options: &Options) -> anyhow::Result<bool> {
         }
     }
     eprintln!("\r{:60}", "");
-    Ok(print(&mut quiet, &mut attackers))
+    let was_noticed = print(&mut quiet, &mut attackers);
+    let refused = quiet.refused + attackers.iter().map(|(_, _, times)| times.refused).sum::<usize>();
+    Ok(refused == 0 && !quiet.accept.is_empty() && (options.untimed || !was_noticed))
 }
 
 /// Sends the victim's events at their rate, and adds how long each took.
@@ -251,6 +257,7 @@ fn percentile(times: &mut [u64], percent: usize) -> f64 {
     times.get(index).map_or(f64::NAN, |micros| *micros as f64 / 1_000.0)
 }
 
+/// Whether an attack was noticed more than it may be.
 fn print(quiet: &mut Times, attackers: &mut [(Attack, Tenant, Times)]) -> bool {
     let row = |name: &str, times: &mut Times| {
         let accept = [50, 99].map(|percent| percentile(&mut times.accept, percent));
@@ -268,12 +275,12 @@ fn print(quiet: &mut Times, attackers: &mut [(Attack, Tenant, Times)]) -> bool {
         "accept",
         "whole"
     );
-    let (_, quiet_accept, quiet_whole, events, refused) = row("quiet", quiet);
+    let (_, quiet_accept, quiet_whole, events, _) = row("quiet", quiet);
     println!(
         "{:24}{events:>7}{:>12.2}{:>12.2}{:>12.2}{:>12.2}",
         "quiet", quiet_accept[0], quiet_accept[1], quiet_whole[0], quiet_whole[1]
     );
-    let mut good = refused == 0;
+    let mut was_noticed = false;
     for (attack, _, times) in attackers {
         let (name, accept, whole, events, refused) = row(attack.name, times);
         let ratios = (accept[1] / quiet_accept[1], whole[1] / quiet_whole[1]);
@@ -287,7 +294,7 @@ fn print(quiet: &mut Times, attackers: &mut [(Attack, Tenant, Times)]) -> bool {
             ratios.1,
             if refused > 0 { format!("  {refused} refused") } else { String::new() }
         );
-        good &= ratios.0 <= ACCEPT_RATIO_MAX && ratios.1 <= WHOLE_RATIO_MAX && refused == 0;
+        was_noticed |= ratios.0 > ACCEPT_RATIO_MAX || ratios.1 > WHOLE_RATIO_MAX;
     }
-    good
+    was_noticed
 }
