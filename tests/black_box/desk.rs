@@ -80,7 +80,8 @@ async fn an_outage_is_met_by_probes_and_uses_up_no_attempt() {
     world.tenant.post(&path_of_erp(&world, "/resume"), &json!({ "why": "go" })).await.unwrap();
 
     until("the breaker", async || (erp(&world).await["breaker"] != "closed").then_some(())).await;
-    assert!(has_alert(&world, "connection-down").await);
+    // It is stored a moment after the breaker opened.
+    until("its alert", async || has_alert(&world, "connection-down").await.then_some(())).await;
     let (before, began) = (attempts(&world).await, tokio::time::Instant::now());
     tokio::time::sleep(Duration::from_secs(4)).await;
     let probes = attempts(&world).await - before;

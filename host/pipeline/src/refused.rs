@@ -35,7 +35,9 @@ pub(crate) async fn pause(
     }
     let why = format!("{CODE}: {}", problem.message);
     let decision = Decision { by: PAUSED_BY_HOST.to_owned(), why, at: shared.clock.now() };
-    shared.store.connection_pause(scope, id, decision).await?;
     let alert = alert(shared, id, json!({ "connection": id, "problem": problem }));
-    shared.store.alert_raise(scope, alert).await
+    // First, lest a host that dies in between leaves a pause that nobody hears of: what is paused is not asked again.
+    shared.store.alert_raise(scope, alert).await?;
+    shared.store.connection_pause(scope, id, decision).await?;
+    Ok(())
 }
