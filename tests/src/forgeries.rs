@@ -200,8 +200,9 @@ fn forged_value(body: &[u8], dice: &mut Dice) -> String {
 fn believed((sender, auth): (Sender, Auth), letter: &Letter) -> Option<bool> {
     let mut headers = HeaderMap::new();
     for (name, value) in &letter.headers {
-        // What cannot be a header never reaches the host's code.
-        headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).ok()?);
+        // What cannot be a header never reaches the host's code, nor does the room around a value (RFC 9110, 5.5).
+        let value = HeaderValue::from_bytes(value.trim_ascii()).ok()?;
+        headers.append(HeaderName::from_static(name), value);
     }
     let secrets: Vec<Secret> =
         if auth == Auth::Basic { vec![Secret::new(PAIR)] } else { SECRETS.map(Secret::new).to_vec() };
